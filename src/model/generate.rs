@@ -1,0 +1,302 @@
+//! Generation: a prompt and a grammar in, a sentence of that grammar out.
+
+use std::time::Instant;
+
+use candle_core::Tensor;
+
+use super::kv::KvCache;
+use super::sampler::Sampler;
+use super::{ChatTurn, Model, ModelError, Sampling};
+use crate::interrupt;
+use crate::outcome::GenStats;
+
+/// Tokens of a prompt that are run in one pass: between passes an interrupt is noticed.
+const CHUNK: usize = 256;
+
+/// Up to this many allowed tokens their logits are computed one by one instead of with the whole vocabulary's.
+const FEW: usize = 2048;
+
+/// What the answer follows.
+#[derive(Clone, Copy, Debug)]
+pub enum Prompt<'a> {
+    /// Text as the model sees it, template applied; names of special tokens in it are those tokens.
+    Text(&'a str),
+    /// Turns, to which the model's template is applied.
+    Turns(&'a [ChatTurn]),
+}
+
+/// One generation.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// What the answer follows.
+    pub prompt: Prompt<'a>,
+    /// The language of the allowed answers, in llguidance's dialect of Lark.
+    pub grammar: &'a str,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// The answer is cut when it has this many tokens; a run of forced ones is not torn apart for it.
+    pub max_tokens: usize,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Generation {
+    /// The answer. Without its end token.
+    pub text: String,
+    /// Whether it is a whole sentence of the grammar: not cut at the limit.
+    pub complete: bool,
+    /// Mean natural log-probability of the tokens that were chosen, each among those allowed in its place; 0 when all
+    /// were forced.
+    pub mean_log_probability: f64,
+    /// Figures.
+    pub stats: GenStats,
+}
+
+/// A model with a cache: prompts that begin as the one before pay only for the rest.
+pub struct Session<'m> {
+    model: &'m Model,
+    cache: KvCache,
+    /// The tokens that the cache stands for.
+    tokens: Vec<u32>,
+}
+
+impl<'m> Session<'m> {
+    pub(super) fn new(model: &'m Model) -> Self {
+        Self { model, cache: model.network.cache(), tokens: Vec::new() }
+    }
+
+    /// Runs the prompt's beginning ahead of time, so that requests which start with it find it in the cache.
+    /// Gives how many of its tokens were there already.
+    ///
+    /// # Errors
+    /// When the prompt is too long, the computation fails, or the user stops it.
+    pub fn prefill(&mut self, prompt: &str) -> Result<usize, ModelError> {
+        let tokens = self.model.tokenizer.encode_prompt(prompt);
+        let cached = self.keep_common(&tokens, tokens.len());
+        self.run(&tokens[cached..])?;
+        Ok(cached)
+    }
+
+    /// Writes an answer under the grammar.
+    ///
+    /// Where the grammar leaves one way on, its tokens are taken without asking the model, and run together with what
+    /// follows. The same request gives the same answer in a session with the same past.
+    ///
+    /// # Errors
+    /// [`ModelError::Grammar`] when the grammar does not compile or fails on the way, [`ModelError::TooLong`] when prompt and
+    /// answer exceed the context, [`ModelError::Interrupted`], or when the computation fails. The session stays usable.
+    pub fn generate(&mut self, request: &Request) -> Result<Generation, ModelError> {
+        let mut constraint = self.model.grammars.start(request.grammar)?;
+        let mut sampler = Sampler::new(request.sampling);
+        let mut pending = match request.prompt {
+            Prompt::Text(text) => self.model.tokenizer.encode_prompt(text),
+            Prompt::Turns(turns) => self.model.tokenizer.encode_prompt(&self.model.render(turns)?),
+        };
+        let context = self.model.config().context;
+        if pending.len() >= context {
+            return Err(ModelError::TooLong { tokens: pending.len() + 1, context });
+        }
+        let mut stats = GenStats { prompt_tokens: pending.len(), ..GenStats::default() };
+        // Of the prompt's last position the output is needed: it is run even if it is in the cache.
+        stats.cached_tokens = self.keep_common(&pending, pending.len().saturating_sub(1));
+        pending.drain(..stats.cached_tokens);
+
+        let mut answer: Vec<u32> = Vec::new();
+        let mut chosen = 0usize;
+        let mut log_probability = 0.0;
+        let started = Instant::now();
+        while !constraint.is_done() && answer.len() < request.max_tokens {
+            let forced = constraint.take_forced()?;
+            stats.forced_tokens += forced.len();
+            answer.extend(&forced);
+            pending.extend(&forced);
+            if constraint.is_done() || answer.len() >= request.max_tokens {
+                break;
+            }
+            let allowed = constraint.allowed()?;
+            let token = match allowed.as_slice() {
+                &[only] => {
+                    stats.forced_tokens += usize::from(only != constraint.end());
+                    only
+                }
+                _ => {
+                    let logits = self.run(&pending)?.map(|hidden| self.logits(&hidden, &allowed)).transpose()?;
+                    pending.clear();
+                    if chosen == 0 {
+                        stats.prefill_s = started.elapsed().as_secs_f64();
+                    }
+                    let choice = sampler.choose(&logits.unwrap_or_default())?;
+                    chosen += 1;
+                    log_probability += choice.log_probability;
+                    allowed.get(choice.index).copied().unwrap_or(constraint.end())
+                }
+            };
+            constraint.accept(&[token])?;
+            if token == constraint.end() {
+                break;
+            }
+            answer.push(token);
+            pending.push(token);
+        }
+        stats.answer_tokens = answer.len();
+        stats.decode_s = started.elapsed().as_secs_f64() - stats.prefill_s;
+        let mean_log_probability = if chosen == 0 { 0.0 } else { log_probability / chosen as f64 };
+        let text = self.model.tokenizer.decode(&answer);
+        Ok(Generation { text, complete: constraint.is_done(), mean_log_probability, stats })
+    }
+
+    /// Cuts the cache back to what it has in common with `tokens`, at most `most` of them.
+    fn keep_common(&mut self, tokens: &[u32], most: usize) -> usize {
+        let common = self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count().min(most);
+        self.tokens.truncate(common);
+        self.cache.truncate(common);
+        common
+    }
+
+    /// Runs tokens behind those in the cache; gives the last position's output, `[1, width]`.
+    fn run(&mut self, tokens: &[u32]) -> Result<Option<Tensor>, ModelError> {
+        let mut last = None;
+        for chunk in tokens.chunks(CHUNK) {
+            interrupt::check()?;
+            last = Some(self.model.network.hidden_last(chunk, &mut self.cache)?);
+            self.tokens.extend(chunk);
+        }
+        Ok(last)
+    }
+
+    fn logits(&self, hidden: &Tensor, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
+        let network = &self.model.network;
+        if tokens.len() <= FEW {
+            return Ok(network.head_of(hidden, tokens)?.squeeze(0)?.to_vec1()?);
+        }
+        let all: Vec<f32> = network.head(hidden)?.squeeze(0)?.to_vec1()?;
+        let logit = |&token: &u32| all.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
+        Ok(tokens.iter().map(logit).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::super::fixture::written;
+    use super::*;
+
+    const GRAMMAR: &str = r#"start: "answer = " (value | list) "\n"
+value: WORD | "<" STRING ">"
+list: "[" value ("," value)* "]"
+WORD: /[a-z]{2,5}/
+STRING: /"[a-z ]{0,12}"/
+"#;
+
+    fn model() -> Model {
+        let (_folder, path) = written("qwen2");
+        Model::load(&path, &Device::Cpu).unwrap()
+    }
+
+    fn request(sampling: Sampling, prompt: &str) -> Request<'_> {
+        Request { prompt: Prompt::Text(prompt), grammar: GRAMMAR, sampling, max_tokens: 200 }
+    }
+
+    fn seeded(seed: u64) -> Sampling {
+        Sampling::Seeded { seed, temperature: 60.0, top_p: 0.98 }
+    }
+
+    fn is_sentence(text: &str) -> bool {
+        let value = r#"([a-z]{2,5}|<"[a-z ]{0,12}">)"#;
+        let sentence = format!(r"^answer = ({value}|\[{value}(,{value})*\])\n$");
+        regex::Regex::new(&sentence).unwrap().is_match(text)
+    }
+
+    #[test]
+    fn random_weights_write_sentences_of_the_grammar() {
+        let model = model();
+        let mut session = model.session();
+        let mut answers = std::collections::HashSet::new();
+        for seed in 0..20 {
+            let answer = session.generate(&request(seeded(seed), "What is it?")).unwrap();
+            assert!(!answer.complete || is_sentence(&answer.text), "{answer:?}");
+            assert!(answer.text.starts_with("answer = "));
+            assert!(answer.mean_log_probability < 0.0 && answer.mean_log_probability.is_finite());
+            answers.insert(answer.text);
+        }
+        assert!(answers.len() > 10, "seeds differ: {answers:?}");
+        assert!(answers.iter().filter(|answer| is_sentence(answer)).count() > 10, "{answers:?}");
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_answer_with_and_without_cache() {
+        let model = model();
+        for sampling in [Sampling::Greedy, seeded(11)] {
+            let mut session = model.session();
+            let first = session.generate(&request(sampling, "one two three")).unwrap();
+            session.generate(&request(seeded(5), "one two four")).unwrap();
+            let again = session.generate(&request(sampling, "one two three")).unwrap();
+            assert_eq!(first.text, again.text);
+            assert_eq!(first.stats.cached_tokens, 0);
+            assert!(again.stats.cached_tokens >= "one two ".len(), "{:?}", again.stats);
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_run_once() {
+        let model = model();
+        let mut session = model.session();
+        assert_eq!(session.prefill("a shared beginning").unwrap(), 0);
+        assert_eq!(session.prefill("a shared beginning").unwrap(), model.count_tokens("a shared beginning"));
+        let stats = session.generate(&request(Sampling::Greedy, "a shared beginning")).unwrap().stats;
+        assert_eq!(stats.cached_tokens, stats.prompt_tokens - 1, "the last position's output is needed");
+    }
+
+    #[test]
+    fn forced_tokens_are_not_asked_for() {
+        let model = model();
+        let grammar = r#"start: "resource x y {\n  on = " ("true" | "false") "\n}\n""#;
+        let request = Request { prompt: Prompt::Text("?"), grammar, sampling: Sampling::Greedy, max_tokens: 100 };
+        let answer = model.session().generate(&request).unwrap();
+        assert!(answer.complete);
+        assert!(answer.stats.answer_tokens - answer.stats.forced_tokens <= 5, "{:?}", answer.stats);
+        let request = Request { grammar: r#"start: "only this""#, ..request };
+        let answer = model.session().generate(&request).unwrap();
+        assert_eq!(answer.text, "only this");
+        assert_eq!(answer.stats.forced_tokens, answer.stats.answer_tokens);
+        assert_eq!(answer.mean_log_probability, 0.0);
+    }
+
+    #[test]
+    fn the_limit_cuts_and_says_so() {
+        let model = model();
+        let request = Request {
+            prompt: Prompt::Text("?"),
+            grammar: r"start: /[a-z]{50}/",
+            sampling: Sampling::Greedy,
+            max_tokens: 7,
+        };
+        let answer = model.session().generate(&request).unwrap();
+        assert!(!answer.complete);
+        assert_eq!(answer.stats.answer_tokens, 7);
+    }
+
+    #[test]
+    fn a_bad_request_leaves_the_session_usable() {
+        let model = model();
+        let mut session = model.session();
+        let bad = Request { grammar: "start: nowhere", ..request(Sampling::Greedy, "hello") };
+        assert!(session.generate(&bad).unwrap_err().is_about_request());
+        let long = "x ".repeat(700);
+        assert!(matches!(session.generate(&request(Sampling::Greedy, &long)), Err(ModelError::TooLong { .. })));
+        assert!(is_sentence(&session.generate(&request(seeded(1), "hello")).unwrap().text));
+    }
+
+    #[test]
+    fn turns_are_rendered() {
+        let model = model();
+        let turns = [ChatTurn::new(super::super::Role::User, "hello")];
+        let by_turns = Request { prompt: Prompt::Turns(&turns), ..request(seeded(2), "") };
+        let text = model.render(&turns).unwrap();
+        assert_eq!(
+            model.session().generate(&by_turns).unwrap().text,
+            model.session().generate(&request(seeded(2), &text)).unwrap().text
+        );
+    }
+}

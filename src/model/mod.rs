@@ -1,0 +1,176 @@
+//! The local model: a GGUF file and turns of a conversation in, text under a grammar out.
+//!
+//! ```text
+//! GGUF → Config + weights (forward) + Tokenizer + ChatTemplate + Grammars
+//! turns → text (chat) → tokens (tokenizer) → last position (forward, over the cache of kv)
+//!       → allowed tokens (constraint) → one of them (sampler) → … → Generation (generate)
+//! ```
+//!
+//! A [`Model`] is loaded once and never changes; a [`Session`] holds the key/value cache and what it stands for, so
+//! prompts with a common beginning pay for it once. No text is ever generated without a grammar.
+//!
+//! candle sizes its thread pool from `CANDLE_NUM_THREADS`, else `RAYON_NUM_THREADS`, else the number of physical cores.
+//! Its workers spin between operations: more threads than free cores is a collapse, not a gain. See [`threads`].
+
+mod attention;
+mod chat;
+mod config;
+mod constraint;
+mod device;
+mod error;
+mod forward;
+mod generate;
+mod gguf;
+mod kv;
+mod linear;
+mod rope;
+mod sampler;
+mod tokenizer;
+
+#[cfg(test)]
+mod fixture;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::Device;
+
+pub use chat::{ChatTurn, Role};
+pub use config::{Architecture, Config};
+pub use device::{device_name, parse_device, threads};
+pub use error::ModelError;
+pub use generate::{Generation, Prompt, Request, Session};
+pub use sampler::Sampling;
+
+use chat::ChatTemplate;
+use constraint::Grammars;
+use forward::Transformer;
+use gguf::Gguf;
+use tokenizer::Tokenizer;
+
+/// A loaded model. Immutable: sessions hold what changes.
+pub struct Model {
+    file: PathBuf,
+    network: Transformer,
+    tokenizer: Arc<Tokenizer>,
+    template: ChatTemplate,
+    grammars: Grammars,
+    load_seconds: f64,
+}
+
+impl Model {
+    /// Reads a GGUF file onto a device and makes it ready to generate: weights, tokenizer, chat template, grammar tables.
+    ///
+    /// # Errors
+    /// When the file is no GGUF or is cut off, when its architecture, tokenizer or template is not one that caulk knows,
+    /// or when the device has no room.
+    pub fn load(file: &Path, device: &Device) -> Result<Self, ModelError> {
+        let started = Instant::now();
+        let gguf = Gguf::open(file)?;
+        let config = Config::read(&gguf)?;
+        let vocab = config.vocab;
+        let tokenizer = Arc::new(Tokenizer::read(&gguf, vocab)?);
+        let template = ChatTemplate::read(&gguf, &tokenizer)?;
+        // The grammar tables (a trie over the vocabulary) take half a second of one core: beside the weights.
+        let (grammars, network) = rayon::join(
+            || Grammars::new(&tokenizer, template.end_of_turn(), vocab),
+            || Transformer::load(&gguf, config, device),
+        );
+        Ok(Self {
+            file: file.to_owned(),
+            network: network?,
+            tokenizer,
+            template,
+            grammars: grammars?,
+            load_seconds: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// A session with an empty cache.
+    pub fn session(&self) -> Session<'_> {
+        Session::new(self)
+    }
+
+    /// The file it was read from.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The hyper-parameters.
+    pub fn config(&self) -> &Config {
+        self.network.config()
+    }
+
+    /// The device that it runs on.
+    pub fn device(&self) -> &Device {
+        self.network.device()
+    }
+
+    /// Wall time of [`Model::load`], seconds.
+    pub fn load_seconds(&self) -> f64 {
+        self.load_seconds
+    }
+
+    /// How many tokens a text is, as plain text: names of special tokens in it count as the letters that they are.
+    pub fn count_tokens(&self, text: &str) -> usize {
+        self.tokenizer.encode(text).len()
+    }
+
+    /// The prompt that the model sees for these turns, by the model's own chat template, up to where its answer starts.
+    /// Names of special tokens inside the contents are broken up, so no content can end its turn or start another.
+    ///
+    /// # Errors
+    /// When the template refuses the turns.
+    pub fn render(&self, turns: &[ChatTurn]) -> Result<String, ModelError> {
+        self.template.render(turns)
+    }
+
+    /// Whether a grammar compiles, without generating.
+    ///
+    /// # Errors
+    /// [`ModelError::Grammar`] with what is wrong.
+    pub fn check_grammar(&self, lark: &str) -> Result<(), ModelError> {
+        self.grammars.start(lark).map(drop)
+    }
+
+    /// The logits at every position of a sequence, one row of [`Config::vocab`] values per token. For tests and evaluation:
+    /// nothing is cached.
+    ///
+    /// # Errors
+    /// When the sequence is longer than the context, or the computation fails.
+    pub fn logits(&self, tokens: &[u32]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let hidden = self.network.hidden(tokens, &mut self.network.cache())?;
+        Ok(self.network.head(&hidden)?.to_vec2()?)
+    }
+
+    /// The token ids of a prompt, special tokens taken as such.
+    pub fn tokens(&self, prompt: &str) -> Vec<u32> {
+        self.tokenizer.encode_prompt(prompt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_can_be_loaded_on_one_thread_and_used_on_another() {
+        fn crosses_threads<T: Send + Sync>() {}
+        crosses_threads::<Model>();
+        crosses_threads::<ModelError>();
+    }
+
+    #[test]
+    fn logits_have_a_row_for_each_token() {
+        let (_folder, path) = fixture::written("llama");
+        let model = Model::load(&path, &Device::Cpu).unwrap();
+        let logits = model.logits(&model.tokens("<|im_start|>ab")).unwrap();
+        assert_eq!((logits.len(), logits[0].len()), (3, model.config().vocab));
+        assert_eq!(model.count_tokens("<|im_start|>"), 12, "as plain text");
+        assert!(model.load_seconds() > 0.0);
+        assert_eq!(model.file(), path);
+        assert!(matches!(model.check_grammar("start: nowhere"), Err(ModelError::Grammar(_))));
+        model.check_grammar(r#"start: "a""#).unwrap();
+    }
+}
