@@ -1,0 +1,192 @@
+//! The guardrails: what no fix may do, whatever the scanner thinks of it.
+//!
+//! In: the tree before and after, and which block was to be changed. Out: reasons to refuse, and reasons why a person
+//! must look. Everything here is decided on the two texts; the model's answer is not looked at.
+
+mod structure;
+mod values;
+
+use std::collections::BTreeSet;
+
+use regex::Regex;
+
+use crate::source::{BlockAddr, RelPath, SourceTree};
+
+/// A change under judgement.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// The tree without it.
+    pub before: &'a SourceTree,
+    /// The tree with it.
+    pub after: &'a SourceTree,
+    /// The file that holds the target.
+    pub file: &'a RelPath,
+    /// The block that was to be changed.
+    pub target: &'a BlockAddr,
+    /// The blocks that were added.
+    pub companions: &'a [BlockAddr],
+}
+
+/// What the guardrails say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guarded {
+    /// Why the change is refused; empty when it is not.
+    pub reasons: Vec<String>,
+    /// Why a person must look at it.
+    pub review: Vec<String>,
+}
+
+/// Judges a change.
+pub fn judge(change: &Change<'_>) -> Guarded {
+    let mut guarded = Guarded::default();
+    structure::judge(change, &mut guarded);
+    values::judge(change, &mut guarded);
+    dedup(&mut guarded.reasons);
+    dedup(&mut guarded.review);
+    guarded
+}
+
+/// A pattern that is written in this module.
+fn pattern(text: &str) -> Regex {
+    Regex::new(text).expect("a constant pattern is sound")
+}
+
+fn dedup(lines: &mut Vec<String>) {
+    let mut seen = BTreeSet::new();
+    lines.retain(|line| seen.insert(line.clone()));
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::source::SourceFile;
+
+    /// A tree of one file, `main.tf`.
+    pub(crate) fn tree(text: &str) -> SourceTree {
+        let file = SourceFile::parse(main_tf(), text.as_bytes().to_vec()).unwrap();
+        SourceTree::from_files("/nowhere", [file])
+    }
+
+    fn main_tf() -> RelPath {
+        RelPath::new("main.tf").unwrap()
+    }
+
+    const BEFORE: &str = r#"
+variable "env" {
+  default = "dev"
+}
+resource "aws_vpc" "main" {
+  cidr_block = "10.20.0.0/16"
+}
+resource "aws_security_group" "web" {
+  description = "arn:aws:iam::210987654321:role/known"
+  ingress {
+    cidr_blocks = ["0.0.0.0/0"]
+  }
+  ingress {
+    cidr_blocks = ["1.2.3.4/32"]
+  }
+}
+"#;
+
+    /// Judges the change of `BEFORE` that a replacement of text makes; companions are what is new.
+    fn replaced(from: &str, to: &str) -> Guarded {
+        assert!(BEFORE.contains(from));
+        let (before, after) = (tree(BEFORE), tree(&BEFORE.replacen(from, to, 1)));
+        let target = BlockAddr::resource("aws_security_group", "web");
+        let new: Vec<_> = {
+            let known: BTreeSet<_> = before.file(&main_tf()).unwrap().body().blocks().map(|b| b.addr()).collect();
+            let blocks = after.file(&main_tf()).unwrap().body().blocks().map(|b| b.addr());
+            blocks.filter(|b| !known.contains(b)).collect()
+        };
+        judge(&Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &new })
+    }
+
+    /// The change that adds a line to the target.
+    fn added(line: &str) -> Guarded {
+        replaced("  description", &format!("  {line}\n  description"))
+    }
+
+    #[track_caller]
+    fn refused(guarded: &Guarded, why: &str) {
+        assert!(guarded.reasons.iter().any(|r| r.contains(why)), "{why:?} is not in {guarded:?}");
+    }
+
+    #[test]
+    fn an_honest_change_passes() {
+        assert_eq!(added("vpc_id = aws_vpc.main.id"), Guarded::default());
+        assert_eq!(added("name = var.env"), Guarded::default());
+        assert_eq!(replaced("[\"0.0.0.0/0\"]", "[aws_vpc.main.cidr_block]"), Guarded::default());
+    }
+
+    #[test]
+    fn what_hides_a_finding_is_refused() {
+        refused(&added("# checkov:skip=CKV_AWS_24: fine"), "suppression");
+        refused(&added("#tfsec:ignore:aws-x"), "suppression");
+        refused(&added("count = 0"), "count");
+        refused(&added("for_each = {}"), "for_each");
+        refused(&replaced("resource \"aws_vpc\" \"main\" {\n  cidr_block = \"10.20.0.0/16\"\n}\n", ""), "aws_vpc.main");
+        refused(&replaced("\"aws_security_group\" \"web\"", "\"aws_security_group\" \"other\""), "is gone");
+    }
+
+    #[test]
+    fn other_blocks_stay_as_they_are() {
+        refused(&replaced("10.20.0.0/16", "10.30.0.0/16"), "aws_vpc.main");
+    }
+
+    #[test]
+    fn what_runs_things_or_ignores_changes_is_refused() {
+        refused(&added("provisioner \"local-exec\" {\n    command = \"x\"\n  }"), "provisioner");
+        refused(&added("lifecycle {\n    ignore_changes = [ingress]\n  }"), "ignore_changes");
+        refused(&added("name = file(\"secret\")"), "file()");
+    }
+
+    #[test]
+    fn names_must_be_declared_and_variables_have_a_default() {
+        refused(&added("name = var.nothing"), "var.nothing");
+        refused(&added("key = aws_kms_key.none.arn"), "aws_kms_key.none");
+        let variable = "resource \"aws_security_group\"";
+        refused(&replaced(variable, &format!("variable \"x\" {{\n}}\n{variable}")), "default");
+    }
+
+    #[test]
+    fn blocks_must_not_refer_to_one_another_in_a_circle() {
+        let text = "resource \"t\" \"a\" {\n}\nresource \"t\" \"b\" {\n  x = t.a.id\n}\n";
+        let (before, after) =
+            (tree(text), tree(&text.replacen("{\n}", "{\n  y = local.b\n}\nlocals {\n  b = t.b.id\n}", 1)));
+        let target = BlockAddr::resource("t", "a");
+        let locals = BlockAddr { keyword: "locals".into(), labels: Vec::new() };
+        let change =
+            Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &[locals] };
+        refused(&judge(&change), "circle");
+    }
+
+    #[test]
+    fn invented_values_are_refused() {
+        for (line, why) in [
+            ("key = \"arn:aws:kms:eu-west-1:123456789012:key/abc\"", "arn:aws:kms"),
+            ("key = \"your-key\"", "placeholder"),
+            ("key = \"<key id>\"", "placeholder"),
+            ("subnet = \"subnet-0a1b2c3d\"", "subnet-0a1b2c3d"),
+            ("master_password = \"hunter2hunter2\"", "secret"),
+            ("cidrs = [\"203.0.113.7/32\"]", "203.0.113.7"),
+            ("mail = \"ops@corp.test\"", "ops@corp.test"),
+            ("env = {\n    DB_PASSWORD = \"hunter2hunter2\"\n  }", "secret"),
+            ("cidrs = [\"0.0.0.0/1\"]", "0.0.0.0/1"),
+            ("cidrs = [\"2001:db8:1::/48\"]", "2001:db8:1::/48"),
+            ("cidrs = [\"1.2.3.4\", \"2.3.4.3\"]", "2.3.4.3"),
+            ("source = \"git::ssh://git@known/x?ref=0123456789abcdef0123456789abcdef01234567\"", "ref=0123"),
+        ] {
+            refused(&added(line), why);
+        }
+        assert_eq!(added("cidrs = [\"0.0.0.0/0\"]").reasons, Vec::<String>::new());
+        assert_eq!(added("role = \"arn:aws:iam::210987654321:role/known\""), Guarded::default());
+    }
+
+    #[test]
+    fn what_a_person_must_choose_is_for_review() {
+        assert!(replaced("0.0.0.0/0", "10.0.0.0/8").review[0].contains("10.0.0.0/8"));
+        let less = replaced("  ingress {\n    cidr_blocks = [\"1.2.3.4/32\"]\n  }\n", "");
+        assert!(less.review[0].contains("ingress"), "{less:?}");
+    }
+}

@@ -1,0 +1,179 @@
+//! Guardrails on blocks: what stands must stay, what is new must be sound.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::source::{Block, BlockAddr, Body, RelPath, SourceTree, references, references_of};
+
+use super::{Change, Guarded, pattern};
+
+/// Comments by which scanners are told to look away.
+static SUPPRESSION: LazyLock<Regex> = LazyLock::new(|| {
+    let marks = r"(?i)(checkov|bridgecrew|soos):skip|(tfsec|trivy):ignore|kics-scan|#ts:(skip|minseverity)|nosec|noqa";
+    pattern(marks)
+});
+
+/// Functions that read what is not in the code.
+const READERS: [&str; 7] = ["file", "filebase64", "fileexists", "fileset", "templatefile", "pathexpand", "filemd5"];
+
+pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
+    kept_and_untouched(change, guarded);
+    no_suppression(change, guarded);
+    no_cycle(change, guarded);
+    let dir = change.file.parent();
+    let declared = change.after.declared(&dir);
+    let target_before = change.before.find(&dir, change.target).map(|(_, block)| block);
+    let known = target_before.map(named).unwrap_or_default();
+    for addr in change.companions.iter().chain([change.target]) {
+        let Some((file, block)) = change.after.find(&dir, addr) else { continue };
+        let before = if addr == change.target { change.before.find(&dir, addr) } else { None };
+        meta_arguments(addr, block, before.map(|(_, block)| block), guarded);
+        for name in named(block).difference(&known).filter(|name| !declared.contains(*name)) {
+            guarded.reasons.push(format!("{addr} refers to {name}, which the module does not declare"));
+        }
+        let text = file.slice(&block.span);
+        let old = before.map_or("", |(file, block)| file.slice(&block.span));
+        for reader in READERS {
+            let calls = |text: &str| text.matches(&format!("{reader}(")).count();
+            if calls(text) > calls(old) {
+                guarded.reasons.push(format!("{addr} calls {reader}(), which reads what is not in the code"));
+            }
+        }
+        if addr.keyword == "variable" && block.body.attribute("default").is_none() {
+            guarded.reasons.push(format!("{addr} has no default, so the module could no longer be planned as it is"));
+        }
+    }
+    if let (Some(before), Some((_, after))) = (target_before, change.after.find(&dir, change.target)) {
+        fewer_blocks(change.target, &before.body, &after.body, guarded);
+    }
+}
+
+fn named(block: &Block) -> BTreeSet<BlockAddr> {
+    references(block).into_iter().collect()
+}
+
+/// Every block of before stands after; all but the target are the same to the byte.
+fn kept_and_untouched(change: &Change<'_>, guarded: &mut Guarded) {
+    let companions: BTreeSet<_> = change.companions.iter().collect();
+    for (path, before) in change.before.files().filter_map(|(path, file)| Some((path, file.ok()?))) {
+        let Some(after) = change.after.file(path) else {
+            guarded.reasons.push(format!("{path} no longer parses"));
+            continue;
+        };
+        if before.text() == after.text() {
+            continue;
+        }
+        let old = texts_by_address(change.before, path);
+        let mut new = texts_by_address(change.after, path);
+        for (addr, texts) in &old {
+            let now = new.remove(addr).unwrap_or_default();
+            if now.len() < texts.len() {
+                guarded.reasons.push(format!("{addr} is gone"));
+            } else if !(addr == change.target && path == change.file) && now != *texts {
+                guarded.reasons.push(format!("{addr} is changed, which is not the block to fix"));
+            }
+        }
+        for addr in new.keys().filter(|addr| !companions.contains(addr)) {
+            guarded.reasons.push(format!("{addr} is new, but is not declared as a companion"));
+        }
+    }
+}
+
+fn texts_by_address<'a>(tree: &'a SourceTree, path: &RelPath) -> BTreeMap<BlockAddr, Vec<&'a str>> {
+    let mut texts = BTreeMap::<_, Vec<_>>::new();
+    if let Some(file) = tree.file(path) {
+        for block in file.body().blocks() {
+            texts.entry(block.addr()).or_default().push(file.slice(&block.span));
+        }
+    }
+    texts
+}
+
+fn no_suppression(change: &Change<'_>, guarded: &mut Guarded) {
+    for (path, after) in change.after.files().filter_map(|(path, file)| Some((path, file.ok()?))) {
+        let before = change.before.file(path).map_or("", |file| file.text());
+        let count = |text: &str| SUPPRESSION.find_iter(text).count();
+        if before != after.text() && count(after.text()) > count(before) {
+            guarded.reasons.push(format!("{path} has a new suppression comment; hiding a finding does not close it"));
+        }
+    }
+}
+
+/// Terraform cannot order blocks that refer to one another in a circle.
+fn no_cycle(change: &Change<'_>, guarded: &mut Guarded) {
+    let dir = change.file.parent();
+    for addr in change.companions.iter().chain([change.target]) {
+        let circle = circle(change.after, &dir, addr);
+        if !circle.is_empty() && self::circle(change.before, &dir, addr).is_empty() {
+            let names: Vec<String> = circle.iter().map(ToString::to_string).collect();
+            guarded.reasons.push(format!("{} refer to one another in a circle", names.join(", ")));
+            return;
+        }
+    }
+}
+
+/// The blocks on a way from a block back to itself; empty when there is none.
+fn circle(tree: &SourceTree, dir: &RelPath, start: &BlockAddr) -> Vec<BlockAddr> {
+    let named = |addr: &BlockAddr| match tree.find(dir, addr) {
+        Some((_, block)) if addr.keyword == "local" => {
+            block.body.attribute(&addr.labels[0]).map(|local| references_of(&local.expr)).unwrap_or_default()
+        }
+        Some((_, block)) => references(block),
+        None => Vec::new(),
+    };
+    let mut ways: Vec<Vec<BlockAddr>> = vec![vec![start.clone()]];
+    let mut seen = BTreeSet::new();
+    while let Some(way) = ways.pop() {
+        for next in way.last().map(&named).unwrap_or_default() {
+            if next == *start {
+                return way;
+            }
+            if seen.insert(next.clone()) {
+                ways.push(way.iter().cloned().chain([next]).collect());
+            }
+        }
+    }
+    Vec::new()
+}
+
+/// `count` and `for_each` stay as they are; nothing new runs or ignores things.
+fn meta_arguments(addr: &BlockAddr, block: &Block, before: Option<&Block>, guarded: &mut Guarded) {
+    let value = |block: &Block, key: &str| block.body.attribute(key).map(|a| a.expr.to_string().trim().to_owned());
+    for key in ["count", "for_each"] {
+        if value(block, key) != before.and_then(|before| value(before, key)) {
+            guarded.reasons.push(format!("{addr}: `{key}` must stay as it is"));
+        }
+    }
+    for keyword in ["provisioner", "connection", "dynamic"] {
+        let count = |block: &Block| block.body.blocks().filter(|b| b.keyword == keyword).count();
+        if count(block) > before.map_or(0, count) {
+            guarded.reasons.push(format!("{addr} has a new `{keyword}` block"));
+        }
+    }
+    let ignored = |block: &Block| {
+        let lifecycle = block.body.blocks().find(|b| b.keyword == "lifecycle")?;
+        Some(lifecycle.body.attribute("ignore_changes")?.expr.to_string().trim().to_owned())
+    };
+    if ignored(block).is_some() && ignored(block) != before.and_then(ignored) {
+        guarded.reasons.push(format!("{addr}: `ignore_changes` must stay as it is"));
+    }
+}
+
+/// A nested block that is taken out may be meant, but a person must see it.
+fn fewer_blocks(addr: &BlockAddr, before: &Body, after: &Body, guarded: &mut Guarded) {
+    let keywords: BTreeSet<_> = before.blocks().map(|b| b.keyword.as_str()).collect();
+    for keyword in keywords {
+        let of = |body: &Body| body.blocks().filter(|b| b.keyword == keyword).count();
+        let (had, has) = (of(before), of(after));
+        if has < had {
+            guarded.review.push(format!("{addr}: {} of {had} `{keyword}` blocks taken out", had - has));
+            continue;
+        }
+        let named = |body: &'_ Body| body.blocks().filter(|b| b.keyword == keyword).cloned().collect::<Vec<_>>();
+        for (before, after) in named(before).iter().zip(&named(after)) {
+            fewer_blocks(addr, &before.body, &after.body, guarded);
+        }
+    }
+}

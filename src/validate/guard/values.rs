@@ -1,0 +1,143 @@
+//! Guardrails on values: nothing that cannot be known from the module is made up, and no secret is written down.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::source::{BlockAddr, Body, Item, SourceFile};
+
+use super::{Change, Guarded, pattern};
+
+/// Text that stands in for a value which somebody still has to supply.
+static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| {
+    let words =
+        r"(?i)\b(your|my|insert|enter|some)[-_ ]|replace|change_?me|\btodo\b|fixme|placeholder|<[a-z_ -]+>|x{4,}";
+    pattern(&format!("{words}|\\b(dummy|example|sample|foobar)\\b"))
+});
+
+/// Identifiers that a cloud gives out, and addresses of people and hosts: nobody can guess a right one.
+static GIVEN_OUT: LazyLock<Regex> = LazyLock::new(|| {
+    let kinds = [
+        r"\barn:aws[a-z-]*:[a-z0-9-]*:[a-z0-9-]*:[0-9]{12}:[^\s$]*",
+        r"\b[0-9]{12}\b",
+        r"\b(vpc|subnet|sg|ami|i|vol|eni|rtb|igw|nat|acl|snap|pcx|tgw|lt|eipalloc)-[0-9a-f]{8,17}\b",
+        r"\b[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b",
+        r"/subscriptions/[^/$\s]+",
+        r"\bprojects/[a-z0-9-]+/[a-z]+/[a-z0-9-]+",
+        r"[\w.+-]+@[\w-]+(\.[\w-]+)+",
+        r"\bhttps?://[^\s$]+",
+        r"\b(ref=)?[0-9a-f]{40}\b",
+        r"\bsha(256|512):[0-9a-f]+",
+    ];
+    pattern(&kinds.join("|"))
+});
+
+/// IPv4 and IPv6 addresses, with their prefix.
+static ADDRESS: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"(?P<ip>\b\d{1,3}(?:\.\d{1,3}){3}\b|(?:[0-9a-fA-F]{0,4}:){2,7}[0-9a-fA-F]{0,4})(?:/(?P<prefix>\d{1,3}))?")
+});
+
+/// `key = "value"` inside an object.
+static ENTRY: LazyLock<Regex> = LazyLock::new(|| pattern(r#"([A-Za-z_][\w-]*)"?\s*[=:]\s*"((?:[^"\\]|\\.)+)""#));
+
+static SECRET_NAME: LazyLock<Regex> = LazyLock::new(|| {
+    let names = "password|passwd|passphrase|secret|secret_key|private_key|access_key|api_key|token|connection_string";
+    pattern(&format!("(?i)(^|_)({names})$"))
+});
+
+static SECRET_VALUE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"\b(AKIA|ASIA)[0-9A-Z]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY|\bghp_[0-9A-Za-z]{36}\b"));
+
+static STRING: LazyLock<Regex> = LazyLock::new(|| pattern(r#""((?:[^"\\]|\\.)*)""#));
+
+pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
+    let dir = change.file.parent();
+    let module: Vec<&str> = change.before.module(&dir).map(SourceFile::text).collect();
+    // As a whole: `1.2.3.4` is not known from `11.2.3.45`.
+    let known = |text: &str| {
+        let inside = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric());
+        let whole = |file: &str, at: usize| {
+            !inside(file[..at].chars().next_back()) && !inside(file[at + text.len()..].chars().next())
+        };
+        module.iter().any(|file| file.match_indices(text).any(|(at, _)| whole(file, at)))
+    };
+    for addr in change.companions.iter().chain([change.target]) {
+        let Some((file, block)) = change.after.find(&dir, addr) else { continue };
+        let mut old = BTreeSet::new();
+        if let Some((file, block)) = change.before.find(&dir, addr) {
+            leaves(file, &block.body, "", &mut |path, value| {
+                old.insert((path.to_owned(), value.to_owned()));
+            });
+        }
+        leaves(file, &block.body, "", &mut |path, value| {
+            if !old.contains(&(path.to_owned(), value.to_owned())) {
+                literal(addr, path, value, &known, guarded);
+            }
+        });
+    }
+}
+
+/// Calls `each` with the path and the text of every attribute's value.
+fn leaves(file: &SourceFile, body: &Body, prefix: &str, each: &mut impl FnMut(&str, &str)) {
+    for item in &body.items {
+        match item {
+            Item::Attribute(a) => each(&format!("{prefix}{}", a.key), file.slice(&a.value)),
+            Item::Block(b) => leaves(file, &b.body, &format!("{prefix}{}.", b.keyword), each),
+        }
+    }
+}
+
+/// Judges one value that is new.
+fn literal(addr: &BlockAddr, path: &str, value: &str, known: &impl Fn(&str) -> bool, guarded: &mut Guarded) {
+    let name = path.rsplit('.').next().unwrap_or(path);
+    let entries = ENTRY.captures_iter(value).map(|entry| (entry[1].to_owned(), entry[2].to_owned()));
+    let own =
+        value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(|text| (name.to_owned(), text.to_owned()));
+    for (name, text) in own.into_iter().chain(entries) {
+        if SECRET_NAME.is_match(&name) && !text.is_empty() && !text.contains("${") {
+            guarded.reasons.push(format!("{addr}: {path}: {name}: a secret must not be written down"));
+        }
+    }
+    let strings = STRING.captures_iter(value).filter_map(|c| Some(c.get(1)?.as_str()));
+    for text in strings.filter(|text| !text.is_empty()) {
+        let mut refuse = |why: String| guarded.reasons.push(format!("{addr}: {path}: {why}"));
+        if SECRET_VALUE.is_match(text) {
+            refuse("a secret must not be written down".to_owned());
+        }
+        if known(text) {
+            continue;
+        }
+        if let Some(found) = PLACEHOLDER.find(text) {
+            refuse(format!("{:?} is a placeholder", found.as_str()));
+        }
+        for found in GIVEN_OUT.find_iter(text).map(|found| found.as_str()).filter(|found| !known(found)) {
+            refuse(format!("{found:?} is made up; use what the module has, or create it"));
+        }
+        addresses(addr, path, text, known, guarded);
+    }
+}
+
+/// Public addresses cannot be known; private ones, and how wide a range is, are a choice for a person to look at.
+fn addresses(addr: &BlockAddr, path: &str, text: &str, known: &impl Fn(&str) -> bool, guarded: &mut Guarded) {
+    for found in ADDRESS.captures_iter(text) {
+        let Ok(ip) = found["ip"].parse::<IpAddr>() else { continue };
+        let prefix = found.name("prefix").and_then(|prefix| prefix.as_str().parse::<u8>().ok());
+        // All addresses, or none in particular: the scanners judge that.
+        if known(&found[0]) || (ip.is_unspecified() && prefix.is_none_or(|prefix| prefix == 0)) {
+            continue;
+        }
+        let private = match ip {
+            IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local(),
+        };
+        if private {
+            guarded
+                .review
+                .push(format!("{addr}: {path}: whether {} is the right range is a person's choice", &found[0]));
+        } else {
+            guarded.reasons.push(format!("{addr}: {path}: the address {} is made up", &found[0]));
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! Proves candidates one after the other, each on top of those that were accepted before it.
+//!
+//! In: a finding and the model's answer. Out: verdicts, and, when all gates let it through, a pending fix that stays in
+//! the layered texts. [`super::settle`] asks the second scanner about all of them and seals what stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::edit::layers::{FixId, LayeredTree};
+use crate::edit::merge::{self, Merged};
+use crate::finding::{Finding, Tool};
+use crate::outcome::{Gate, Judgement, Verdict};
+use crate::process::ProcessError;
+use crate::scanner::checkov::{CheckovWorker, ScanRequest};
+use crate::scanner::trivy::Trivy;
+use crate::scanner::{CheckKey, ScannerError};
+use crate::source::{BlockAddr, RelPath, ResourceAddr, SourceTree, references};
+
+use super::rescan::{self, Keys, Passes};
+use super::scratch::{Scratch, Unit};
+use super::terraform::Terraform;
+use super::{format, guard, module};
+
+/// A proof that could not be made: nothing is known of the candidate then.
+#[derive(Debug, thiserror::Error)]
+pub enum ProofError {
+    /// A scanner failed.
+    #[error(transparent)]
+    Scanner(#[from] ScannerError),
+    /// Terraform could not be run.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The scratch copy cannot be written.
+    #[error("cannot write the scratch copy: {0}")]
+    Scratch(#[from] io::Error),
+}
+
+/// The tools that prove.
+#[derive(Debug, Default)]
+pub struct Tools {
+    /// Checkov.
+    pub checkov: Option<CheckovWorker>,
+    /// Trivy.
+    pub trivy: Option<Trivy>,
+    /// Terraform or tofu.
+    pub terraform: Option<Terraform>,
+}
+
+/// A finding and the block that it is about, in a unit.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The finding.
+    pub finding: Finding,
+    /// The file that holds the block.
+    pub file: RelPath,
+    /// The block.
+    pub block: BlockAddr,
+    /// The root module from which it is scanned.
+    pub unit: RelPath,
+}
+
+/// What became of a candidate.
+#[derive(Debug)]
+pub struct Judged {
+    /// The gates that ran.
+    pub verdicts: Vec<Verdict>,
+    /// The fix, when it was accepted.
+    pub accepted: Option<FixId>,
+}
+
+/// An accepted candidate that the second scanner has not seen.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub(super) case: Case,
+    pub(super) companions: Vec<BlockAddr>,
+    pub(super) verdicts: Vec<Verdict>,
+    pub(super) review: Vec<String>,
+    pub(super) wanted: BTreeSet<CheckKey>,
+    pub(super) closes: BTreeSet<CheckKey>,
+    pub(super) refers_to: BTreeSet<FixId>,
+    pub(super) withdrawn: bool,
+}
+
+/// A unit's scratch copy and what is known of it.
+#[derive(Debug)]
+pub(super) struct UnitState {
+    folders: BTreeSet<RelPath>,
+    pub(super) scratch: Scratch,
+    /// What the copy shows at present.
+    pub(super) shown: SourceTree,
+    pub(super) baseline: Keys,
+    pub(super) current: Keys,
+    /// Trivy's word on the unit as scanned, asked for when a finding of its kind is judged.
+    pub(super) trivy_baseline: Option<Keys>,
+    /// Trivy's word on the unit with all accepted fixes; `None` when it was not asked since the last one.
+    pub(super) trivy_current: Option<Keys>,
+    validate: module::Baseline,
+}
+
+/// The state of a run's proofs.
+#[derive(Debug)]
+pub struct Prover {
+    pub(super) base: SourceTree,
+    pub(super) tree: SourceTree,
+    pub(super) layers: LayeredTree,
+    pub(super) tools: Tools,
+    pub(super) units: BTreeMap<RelPath, UnitState>,
+    pub(super) pending: Vec<Pending>,
+    /// What each live fix's patch holds, once settled.
+    pub(super) parts: BTreeMap<FixId, BTreeSet<FixId>>,
+    /// The scanners that saw all fixes together, once settled.
+    pub(super) saw_all: BTreeSet<Tool>,
+}
+
+impl Prover {
+    /// A prover over a tree as scanned.
+    pub fn new(base: SourceTree, tools: Tools) -> Self {
+        Self {
+            tree: base.clone(),
+            base,
+            layers: LayeredTree::new(),
+            tools,
+            units: BTreeMap::new(),
+            pending: Vec::new(),
+            parts: BTreeMap::new(),
+            saw_all: BTreeSet::new(),
+        }
+    }
+
+    /// The tree with all accepted fixes.
+    pub fn tree(&self) -> &SourceTree {
+        &self.tree
+    }
+
+    /// The tools.
+    pub fn tools(&mut self) -> &mut Tools {
+        &mut self.tools
+    }
+
+    /// The accepted fix that closes a finding already, if one does.
+    ///
+    /// # Errors
+    /// When the unit cannot be scanned.
+    pub fn closed_by(&mut self, case: &Case) -> Result<Option<FixId>, ProofError> {
+        let wanted = self.wanted(case)?;
+        let closes = |fix: &Pending| !fix.withdrawn && !wanted.is_empty() && wanted.is_subset(&fix.closes);
+        Ok(self.pending.iter().position(closes))
+    }
+
+    /// Whether the finding shows in a scan of its unit. Without a scanner that can run it, nobody can tell: true.
+    ///
+    /// # Errors
+    /// When the unit cannot be scanned.
+    pub fn shows(&mut self, case: &Case) -> Result<bool, ProofError> {
+        Ok(self.rescanner(case.finding.tool).is_none() || !self.wanted(case)?.is_empty())
+    }
+
+    /// Judges an answer, cheap gates first; the first rejection ends it. An accepted one stays in the tree.
+    ///
+    /// # Errors
+    /// When a gate could not be asked though its tool is there.
+    pub fn judge(&mut self, case: &Case, answer: &str) -> Result<Judged, ProofError> {
+        let mut verdicts = Vec::new();
+        let Some((merged, after)) = self.merge(case, answer, &mut verdicts) else { return Ok(rejected(verdicts)) };
+        let guarded = timed(&mut verdicts, Gate::Guardrails, || {
+            let guarded = guard::judge(&guard::Change {
+                before: &self.tree,
+                after: &after,
+                file: &case.file,
+                target: &case.block,
+                companions: &merged.companions,
+            });
+            Ok::<_, ProofError>((pass_or_reject(guarded.reasons.clone()), guarded))
+        })?;
+        if is_rejected(&verdicts) {
+            return Ok(rejected(verdicts));
+        }
+        timed(&mut verdicts, Gate::Fmt, || {
+            let terraform = self.tools.terraform.as_ref();
+            let judged = format::judge(terraform, &self.tree, &after, &case.file, &case.block);
+            let judgement = module::or_unavailable(judged, |why| Judgement::Unavailable { why })?;
+            Ok::<_, ProofError>((judgement, ()))
+        })?;
+        if is_rejected(&verdicts) {
+            return Ok(rejected(verdicts));
+        }
+        self.unit(&case.unit)?;
+        let proven = self.prove_in_scratch(case, &after, &mut verdicts);
+        let keys = match proven {
+            Ok(Some(keys)) => keys,
+            other => {
+                self.show(&case.unit, self.tree.clone())?;
+                other?;
+                return Ok(rejected(verdicts));
+            }
+        };
+        let fix = self.accept(case, merged, after, keys, verdicts.clone(), guarded.review)?;
+        Ok(Judged { verdicts, accepted: Some(fix) })
+    }
+
+    fn merge(&self, case: &Case, answer: &str, verdicts: &mut Vec<Verdict>) -> Option<(Merged, SourceTree)> {
+        let start = Instant::now();
+        let merged = merge::merge(&self.tree, &case.file, &case.block, answer).map_err(|e| e.to_string());
+        let applied = merged.and_then(|merged| {
+            let after = merged.changeset.apply(&self.tree).map_err(|e| e.to_string())?;
+            Ok((merged, after))
+        });
+        let (judgement, applied) = match applied {
+            Ok(applied) => (Judgement::Pass { note: None }, Some(applied)),
+            Err(reason) => (Judgement::Reject { reasons: vec![reason] }, None),
+        };
+        verdicts.push(Verdict { gate: Gate::Parse, judgement, took: start.elapsed() });
+        applied
+    }
+
+    /// Scans and validates the changed unit. `None` when it is refused.
+    fn prove_in_scratch(
+        &mut self,
+        case: &Case,
+        after: &SourceTree,
+        verdicts: &mut Vec<Verdict>,
+    ) -> Result<Option<KeysByScanner>, ProofError> {
+        let wanted = self.wanted(case)?;
+        self.show(&case.unit, after.clone())?;
+        let start = Instant::now();
+        let keys = self.scan_shown(&case.unit, case.finding.tool)?;
+        let held = self.held(&case.unit);
+        let Some(unit) = self.units.get(&case.unit) else { return Ok(None) };
+        let before = KeysByScanner { checkov: Some(unit.current.clone()), trivy: unit.trivy_current.clone() };
+        let reasons = before.compare(&keys, &wanted.union(&held).cloned().collect());
+        let judgement = match self.rescanner(case.finding.tool) {
+            _ if !reasons.is_empty() => Judgement::Reject { reasons },
+            Some(Tool::Checkov) => Judgement::Pass { note: None },
+            Some(tool) => {
+                Judgement::Pass { note: Some(format!("{tool} does not say what passes; it no longer fails")) }
+            }
+            None => Judgement::Unavailable {
+                why: format!("{} is not here to say whether {} passes now", case.finding.tool, case.finding.rule),
+            },
+        };
+        verdicts.push(Verdict { gate: Gate::Rescan, judgement, took: start.elapsed() });
+        if is_rejected(verdicts) {
+            return Ok(None);
+        }
+        let dir = case.unit.under(unit.scratch.root());
+        timed(verdicts, Gate::Validate, || {
+            let judgement = module::judge(self.tools.terraform.as_ref(), &unit.validate, &dir)?;
+            Ok::<_, ProofError>((judgement, ()))
+        })?;
+        Ok((!is_rejected(verdicts)).then_some(keys))
+    }
+
+    fn accept(
+        &mut self,
+        case: &Case,
+        merged: Merged,
+        after: SourceTree,
+        keys: KeysByScanner,
+        verdicts: Vec<Verdict>,
+        review: Vec<String>,
+    ) -> Result<FixId, ProofError> {
+        let wanted = self.wanted(case)?;
+        let refers_to = self.refers_to(case, &merged, &after);
+        let fix = self.pending.len();
+        self.layers.push(&self.base, fix, &merged.changeset).map_err(|e| io::Error::other(e.to_string()))?;
+        let mut closes = wanted.clone();
+        if let Some(unit) = self.units.get_mut(&case.unit) {
+            if let Some(checkov) = keys.checkov {
+                closes.extend(rescan::closed(&unit.current, &checkov));
+                unit.current = checkov;
+            }
+            unit.trivy_current = keys.trivy;
+        }
+        self.tree = after;
+        // Other units that hold the file no longer are what is known of them.
+        let dir = case.file.parent();
+        self.units.retain(|unit, state| *unit == case.unit || !state.folders.contains(&dir));
+        let companions = merged.companions;
+        let case = case.clone();
+        let pending = Pending { case, companions, verdicts, review, wanted, closes, refers_to, withdrawn: false };
+        self.pending.push(pending);
+        Ok(fix)
+    }
+
+    /// The earlier fixes whose companions this one names.
+    fn refers_to(&self, case: &Case, merged: &Merged, after: &SourceTree) -> BTreeSet<FixId> {
+        let dir = case.file.parent();
+        let blocks = merged.companions.iter().chain([&case.block]).filter_map(|addr| after.find(&dir, addr));
+        let named: BTreeSet<BlockAddr> = blocks.flat_map(|(_, block)| references(block)).collect();
+        let names = |fix: &Pending| {
+            !fix.withdrawn && fix.case.file.parent() == dir && fix.companions.iter().any(|c| named.contains(c))
+        };
+        self.pending.iter().enumerate().filter(|(_, fix)| names(fix)).map(|(id, _)| id).collect()
+    }
+
+    /// What the accepted fixes of a unit closed: it must stay closed.
+    fn held(&self, dir: &RelPath) -> BTreeSet<CheckKey> {
+        let here = self.pending.iter().filter(|fix| !fix.withdrawn && fix.case.unit == *dir);
+        here.flat_map(|fix| fix.closes.iter().cloned()).collect()
+    }
+
+    /// The scanner that can tell whether a finding of that tool is closed.
+    pub(super) fn rescanner(&self, tool: Tool) -> Option<Tool> {
+        match tool {
+            Tool::Checkov => self.tools.checkov.is_some().then_some(Tool::Checkov),
+            // tfsec's rules live on in Trivy; its ids had a prefix there once.
+            Tool::Trivy | Tool::Tfsec => self.tools.trivy.is_some().then_some(Tool::Trivy),
+            Tool::Terrascan | Tool::Kics | Tool::Other => None,
+        }
+    }
+
+    /// The keys that must pass: the rule on the block, in whatever module path and instance it is scanned.
+    fn wanted(&mut self, case: &Case) -> Result<BTreeSet<CheckKey>, ProofError> {
+        let tool = self.rescanner(case.finding.tool);
+        self.unit(&case.unit)?;
+        if tool == Some(Tool::Trivy) {
+            self.ask_trivy(&case.unit)?;
+        }
+        let Some(unit) = self.units.get(&case.unit) else { return Ok(BTreeSet::new()) };
+        let baseline = match tool {
+            Some(Tool::Checkov) => Some(&unit.baseline),
+            Some(_) => unit.trivy_baseline.as_ref(),
+            None => None,
+        };
+        let is_it = |key: &&CheckKey| {
+            let block = |text: &str| text.parse::<ResourceAddr>().ok().map(|addr| addr.block);
+            let rule = |id: &str| id.trim_start_matches("AVD-").to_owned();
+            rule(&key.rule) == rule(&case.finding.rule)
+                && key.file == case.file
+                && block(&key.resource).as_ref() == Some(&case.block)
+        };
+        Ok(baseline.into_iter().flat_map(|keys| &keys.failed).filter(is_it).cloned().collect())
+    }
+
+    /// Sees to it that Trivy's word on the unit is known, as scanned and as it stands.
+    fn ask_trivy(&mut self, dir: &RelPath) -> Result<(), ProofError> {
+        let known = |unit: &UnitState| (unit.trivy_baseline.is_some(), unit.trivy_current.is_some());
+        let (baseline, current) = self.units.get(dir).map_or((true, true), known);
+        if !baseline {
+            self.show(dir, self.base.clone())?;
+            let keys = self.scan_shown(dir, Tool::Trivy)?.trivy;
+            self.show(dir, self.tree.clone())?;
+            if let Some(unit) = self.units.get_mut(dir) {
+                unit.trivy_baseline = keys;
+            }
+        }
+        if !current {
+            let keys = self.scan_shown(dir, Tool::Trivy)?.trivy;
+            if let Some(unit) = self.units.get_mut(dir) {
+                unit.trivy_current = keys;
+            }
+        }
+        Ok(())
+    }
+
+    /// The unit's state, made on first use.
+    pub(super) fn unit(&mut self, dir: &RelPath) -> Result<&mut UnitState, ProofError> {
+        if !self.units.contains_key(dir) {
+            let unit = Unit::of(&self.base, dir);
+            let scratch = Scratch::copy(&self.base, &unit)?;
+            let validate = module::baseline(self.tools.terraform.as_ref(), &dir.under(scratch.root()))?;
+            let state = UnitState {
+                folders: unit.folders,
+                scratch,
+                shown: self.base.clone(),
+                baseline: Keys::default(),
+                current: Keys::default(),
+                trivy_baseline: None,
+                trivy_current: None,
+                validate,
+            };
+            self.units.insert(dir.clone(), state);
+            let baseline = self.scan_shown(dir, Tool::Checkov)?.checkov.unwrap_or_default();
+            self.show(dir, self.tree.clone())?;
+            let current = match self.pending.is_empty() {
+                true => baseline.clone(),
+                false => self.scan_shown(dir, Tool::Checkov)?.checkov.unwrap_or_default(),
+            };
+            if let Some(unit) = self.units.get_mut(dir) {
+                unit.baseline = baseline;
+                unit.current = current;
+            }
+        }
+        self.units.get_mut(dir).ok_or_else(|| io::Error::other("the unit is gone").into())
+    }
+
+    /// Makes the unit's copy show a tree.
+    pub(super) fn show(&mut self, dir: &RelPath, tree: SourceTree) -> Result<(), ProofError> {
+        if let Some(unit) = self.units.get_mut(dir) {
+            unit.scratch.show(&tree, &unit.shown)?;
+            unit.shown = tree;
+        }
+        Ok(())
+    }
+
+    /// Scans what the unit's copy shows: with Checkov, and with Trivy where a finding of its kind is judged.
+    pub(super) fn scan_shown(&mut self, dir: &RelPath, tool: Tool) -> Result<KeysByScanner, ProofError> {
+        let Some(unit) = self.units.get(dir) else { return Ok(KeysByScanner::default()) };
+        let checkov = match &mut self.tools.checkov {
+            Some(worker) => Some(Keys::from(&worker.scan(&ScanRequest::all(unit.scratch.root()))?)),
+            None => None,
+        };
+        let trivy = match &self.tools.trivy {
+            Some(trivy) if matches!(tool, Tool::Trivy | Tool::Tfsec) => {
+                Some(Keys::from(&trivy.scan(unit.scratch.root())?))
+            }
+            _ => None,
+        };
+        Ok(KeysByScanner { checkov, trivy })
+    }
+}
+
+/// What the scanners that ran said of a unit.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KeysByScanner {
+    pub(super) checkov: Option<Keys>,
+    pub(super) trivy: Option<Keys>,
+}
+
+impl KeysByScanner {
+    /// Why a change from `self` to `after` is refused, by all scanners that were asked both times. `wanted` are keys of
+    /// either scanner; each is asked for those that it knows.
+    pub(super) fn compare(&self, after: &Self, wanted: &BTreeSet<CheckKey>) -> Vec<String> {
+        let mut reasons = Vec::new();
+        let scanners = [(&self.checkov, &after.checkov, Passes::Told), (&self.trivy, &after.trivy, Passes::NotTold)];
+        for (before, after, passes) in scanners {
+            let (Some(before), Some(after)) = (before, after) else { continue };
+            let knows = |key: &&CheckKey| [before, after].iter().any(|keys| keys.knows(key));
+            let own = wanted.iter().filter(knows).cloned().collect();
+            reasons.extend(rescan::compare(before, after, &own, passes));
+        }
+        reasons
+    }
+}
+
+fn rejected(verdicts: Vec<Verdict>) -> Judged {
+    Judged { verdicts, accepted: None }
+}
+
+fn is_rejected(verdicts: &[Verdict]) -> bool {
+    verdicts.last().is_some_and(|v| matches!(v.judgement, Judgement::Reject { .. }))
+}
+
+fn pass_or_reject(reasons: Vec<String>) -> Judgement {
+    if reasons.is_empty() { Judgement::Pass { note: None } } else { Judgement::Reject { reasons } }
+}
+
+fn timed<T, E>(
+    verdicts: &mut Vec<Verdict>,
+    gate: Gate,
+    ask: impl FnOnce() -> Result<(Judgement, T), E>,
+) -> Result<T, E> {
+    let start = Instant::now();
+    let (judgement, value) = ask()?;
+    let took: Duration = start.elapsed();
+    verdicts.push(Verdict { gate, judgement, took });
+    Ok(value)
+}

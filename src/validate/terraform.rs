@@ -1,0 +1,95 @@
+//! The user's own terraform or tofu: what of it is there, and how caulk calls it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::process::{self, Cmd, Output, ProcessError};
+
+const VERSION_LIMIT: Duration = Duration::from_secs(30);
+
+/// An installed terraform or tofu.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terraform {
+    program: PathBuf,
+    name: &'static str,
+    version: String,
+}
+
+impl Terraform {
+    /// The first of `terraform` and `tofu` on the PATH that answers.
+    pub fn find() -> Option<Self> {
+        ["terraform", "tofu"].into_iter().find_map(|name| {
+            let program = which::which(name).ok()?;
+            let out = process::run(&scrubbed(Cmd::new(&program, VERSION_LIMIT)).arg("version")).ok()?;
+            let text = String::from_utf8_lossy(&out.stdout).into_owned();
+            let version = text.lines().find_map(|line| line.split_once(" v"))?.1.trim().to_owned();
+            Some(Self { program, name, version })
+        })
+    }
+
+    /// `terraform` or `tofu`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Its version.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Formats a text as `fmt -` does.
+    ///
+    /// # Errors
+    /// When it cannot be run. A text that it refuses gives `Ok(Err(message))`.
+    pub fn fmt(&self, text: &str) -> Result<Result<String, String>, ProcessError> {
+        let cmd = scrubbed(Cmd::new(&self.program, Duration::from_secs(60))).args(["fmt", "-no-color", "-"]);
+        let out = process::run(&cmd.stdin(text))?;
+        match String::from_utf8(out.stdout.clone()) {
+            Ok(formatted) if out.success() => Ok(Ok(formatted)),
+            _ => Ok(Err(out.stderr_text())),
+        }
+    }
+
+    /// Initialises a module's folder from what is on the machine, without its backend.
+    ///
+    /// # Errors
+    /// When it cannot be run or runs past the limit.
+    pub fn init(&self, dir: &Path, limit: Duration) -> Result<Output, ProcessError> {
+        let args = ["init", "-backend=false", "-input=false", "-no-color"];
+        process::run(&offline(scrubbed(Cmd::new(&self.program, limit))).args(args).cwd(dir))
+    }
+
+    /// Runs a subcommand in a module's folder.
+    ///
+    /// # Errors
+    /// When it cannot be run or runs past the limit.
+    pub fn run(&self, dir: &Path, args: &[&str], limit: Duration) -> Result<Output, ProcessError> {
+        process::run(&scrubbed(Cmd::new(&self.program, limit)).args(args).cwd(dir))
+    }
+}
+
+/// Settings of terraform that are the user's to make for caulk as well; all other `TF_*` would change what it does.
+const KEPT: [&str; 2] = ["TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR"];
+
+/// No version check over the network, no questions, no arguments from the environment, and no complaint of a
+/// configuration file that is not there.
+fn scrubbed(mut cmd: Cmd) -> Cmd {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TF_") && !KEPT.iter().any(|kept| name == *kept) {
+            cmd = cmd.env_remove(name);
+        }
+    }
+    let cmd = cmd.env("CHECKPOINT_DISABLE", "1").env("TF_IN_AUTOMATION", "1").env("TF_INPUT", "0");
+    match std::env::var_os("TF_CLI_CONFIG_FILE") {
+        Some(file) if !Path::new(&file).exists() => cmd.env("TF_CLI_CONFIG_FILE", "/dev/null"),
+        _ => cmd,
+    }
+}
+
+/// No way out: what is not in a mirror is not fetched.
+fn offline(mut cmd: Cmd) -> Cmd {
+    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        cmd = cmd.env(name, "http://127.0.0.1:9");
+    }
+    cmd.env("GIT_ALLOW_PROTOCOL", "none")
+}
