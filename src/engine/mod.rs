@@ -1,0 +1,304 @@
+//! The loop over findings: locate, ask, prove, try again, settle.
+//!
+//! In: a tree, findings, wishes, prompts, a [`Writer`] and the proving tools. Out: a [`RunReport`].
+
+mod ask;
+mod locate;
+mod writer;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::exit::{ExitStatus, Failure};
+use crate::finding::Finding;
+use crate::interrupt::{self, Interrupted};
+use crate::outcome::{Attempt, Outcome, Refused, Resolution, RunReport, ToolVersion};
+use crate::progress::{Progress, Task, Unit};
+use crate::prompt::{PromptError, Prompts};
+use crate::rules::Wish;
+use crate::scanner::ScannerError;
+use crate::source::{RelPath, SourceError, SourceTree};
+use crate::validate::{Case, ProofError, Prover, Tools, Withdrawn};
+
+pub use locate::{Located, locate};
+pub use writer::{LocalModel, Replay, WriteError, WriteRequest, Writer, Written};
+
+/// How hard to try.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Answers per finding, at most. The first is greedy; the later ones are told why the earlier ones were refused.
+    pub candidates: usize,
+    /// Seed of the sampled ones.
+    pub seed: u64,
+    /// Tokens of one answer, at most.
+    pub answer_tokens: usize,
+    /// Tokens that the blocks around the target may take in the prompt, at most.
+    pub context_tokens: usize,
+    /// Passes over the findings, at most: after the first, those whose fix was taken back are tried again.
+    pub rounds: usize,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self { candidates: 3, seed: 0, answer_tokens: 400, context_tokens: 768, rounds: 2 }
+    }
+}
+
+/// What a run works on.
+pub struct Inputs<'a> {
+    /// The tree as scanned.
+    pub tree: SourceTree,
+    /// The files or folders that were asked for; the root is the empty path.
+    pub scope: Vec<RelPath>,
+    /// Files in scope that are left out all the same.
+    pub excluded: &'a dyn Fn(&RelPath) -> bool,
+    /// The findings in scope.
+    pub findings: Vec<Finding>,
+    /// Files that the scanner could not parse.
+    pub unscanned: Vec<RelPath>,
+    /// Findings that were refused when the reports were read.
+    pub refused: Vec<Refused>,
+    /// What the rules want, by rule id.
+    pub wishes: &'a BTreeMap<String, Wish>,
+    /// Resource types that companions may have.
+    pub companion_types: &'a BTreeSet<String>,
+    /// The prompts.
+    pub prompts: &'a Prompts,
+    /// The tools, with their versions for the manifest.
+    pub versions: Vec<ToolVersion>,
+}
+
+/// What ends a run.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A gate could not be asked though its tool is there.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// The writer failed.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A prompt could not be filled.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// The user asked to stop.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        // A step that fails because Ctrl-C ended its process is an interruption, whatever it says of itself.
+        if interrupt::requested() {
+            return Interrupted.into();
+        }
+        match error {
+            EngineError::Proof(ProofError::Scratch(error)) => {
+                Failure::new(ExitStatus::Internal, format!("cannot write the scratch copy: {error}"))
+                    .hint("is the temporary folder full? TMPDIR names another")
+            }
+            EngineError::Proof(error) => Failure::new(ExitStatus::Tool, format!("cannot prove fixes: {error}"))
+                .hint("`caulk doctor` says what is there and what mends it"),
+            EngineError::Write(error) => error.into(),
+            EngineError::Prompt(error) => error.into(),
+            EngineError::Interrupted(error) => error.into(),
+        }
+    }
+}
+
+/// A finding on its way.
+#[derive(Debug)]
+struct Work {
+    located: Located,
+    attempts: Vec<Attempt>,
+    /// Why its fix was taken back.
+    taken_back: Vec<String>,
+    /// `None` while it may still be tried.
+    unfixed: Option<String>,
+    seconds: f64,
+}
+
+/// Runs the whole way over all findings.
+///
+/// # Errors
+/// See [`EngineError`]. What single findings run into is in their outcomes.
+pub fn run(
+    inputs: Inputs<'_>,
+    tools: Tools,
+    writer: &mut dyn Writer,
+    effort: &Effort,
+    progress: &Progress,
+) -> Result<RunReport, EngineError> {
+    let start = Instant::now();
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let mut work: Vec<Work> = locate(&inputs.tree, inputs.findings.clone()).into_iter().map(Work::new).collect();
+    let mut prover = Prover::new(inputs.tree.clone(), tools);
+    {
+        let task = progress.task("fixing", work.len() as u64, Unit::Items);
+        for round in 0..effort.rounds.max(1) {
+            for item in work.iter_mut().filter(|item| item.is_open()) {
+                interrupt::check()?;
+                let begun = Instant::now();
+                one(item, &inputs, &mut prover, writer, effort, &task)?;
+                item.seconds += begun.elapsed().as_secs_f64();
+                if round == 0 || !item.taken_back.is_empty() {
+                    task.line(&item.progress());
+                }
+                task.inc(u64::from(round == 0));
+            }
+            task.message("proving all together, and each patch alone");
+            if !take_back(&mut work, prover.settle()?) {
+                break;
+            }
+        }
+    }
+    let cases: Vec<Case> = work.iter().filter_map(|item| item.located.case.clone().ok()).collect();
+    let sealed = prover.seal(&cases)?;
+    let changed = sealed.all.files.keys();
+    let base = changed.filter_map(|path| Some((path.clone(), inputs.tree.file(path)?.text().to_owned())));
+    let in_scope = |path: &RelPath| inputs.scope.iter().any(|scope| path.is_in(scope)) && !(inputs.excluded)(path);
+    let unreadable = inputs.tree.files().filter(|(path, _)| in_scope(path)).filter_map(|(_, file)| file.err());
+    let unscanned = inputs.unscanned.iter().filter(|path| inputs.tree.file(path).is_some()).map(|path| SourceError {
+        file: path.clone(),
+        line: 0,
+        column: 0,
+        message: "the scanner cannot parse it; nothing in it was scanned".into(),
+    });
+    let used = work.iter().any(|item| !item.attempts.is_empty());
+    Ok(RunReport {
+        root: inputs.tree.root().to_owned(),
+        tools: inputs.versions,
+        model: used.then(|| writer.identity()),
+        prompts_sha256: inputs.prompts.sha256().to_owned(),
+        seed: effort.seed,
+        base: base.collect(),
+        unreadable: unreadable.cloned().chain(unscanned).collect(),
+        outcomes: work.into_iter().map(|item| item.outcome(&sealed.closed_by)).collect(),
+        fixes: sealed.fixes,
+        all: sealed.all,
+        refused: inputs.refused,
+        started,
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+/// Tries one finding until an answer is accepted or the candidates are used up.
+fn one(
+    item: &mut Work,
+    inputs: &Inputs<'_>,
+    prover: &mut Prover,
+    writer: &mut dyn Writer,
+    effort: &Effort,
+    task: &Task,
+) -> Result<(), EngineError> {
+    let Ok(case) = item.located.case.clone() else { return Ok(()) };
+    task.message(&format!("{} {}", case.finding.rule, case.finding.place()));
+    if prover.closed_by(&case)?.is_some() {
+        return Ok(());
+    }
+    if !prover.shows(&case)? {
+        item.unfixed = Some(format!("a scan of {} alone does not show it", case.unit));
+        return Ok(());
+    }
+    let rule = inputs.wishes.get(&case.finding.rule);
+    let question = match ask::prepare(prover.tree(), &case, rule, inputs.companion_types, effort, writer) {
+        Ok(question) => question,
+        Err(reason) => {
+            item.unfixed = Some(reason);
+            return Ok(());
+        }
+    };
+    let before = item.attempts.len();
+    for number in before + 1..=before + effort.candidates {
+        interrupt::check()?;
+        let sampling = ask::sampling(&case, number, &item.attempts, effort.seed);
+        let refusals = ask::refusals(&item.attempts, &item.taken_back);
+        let asked = ask::attempt(&question, inputs.prompts, &refusals, number, sampling, effort, writer);
+        let mut attempt = match asked {
+            Ok(attempt) => attempt,
+            // Only this finding is lost: its prompt is too long, or its grammar does not compile.
+            Err(EngineError::Write(error)) if error.is_about_request() => {
+                item.unfixed = Some(error.to_string());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let repeated = item.attempts.iter().any(|earlier| earlier.answer == attempt.answer);
+        if !attempt.complete || repeated {
+            item.attempts.push(attempt);
+            continue;
+        }
+        let judged = match prover.judge(&case, &attempt.answer) {
+            Ok(judged) => judged,
+            // The scanner said that it failed on this candidate; it is well otherwise.
+            Err(ProofError::Scanner(error @ ScannerError::Failed { .. })) => {
+                item.attempts.push(attempt);
+                item.unfixed = Some(error.to_string());
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        attempt.verdicts = judged.verdicts;
+        item.attempts.push(attempt);
+        if judged.accepted.is_some() {
+            item.taken_back.clear();
+            return Ok(());
+        }
+    }
+    item.unfixed = Some(ask::why_unfixed(&item.attempts));
+    Ok(())
+}
+
+/// Notes which findings lost their fix. Whether there were any.
+fn take_back(work: &mut [Work], withdrawn: Vec<Withdrawn>) -> bool {
+    let any = !withdrawn.is_empty();
+    for Withdrawn { finding, reasons } in withdrawn {
+        for item in work.iter_mut().filter(|item| item.located.finding.id == finding) {
+            item.taken_back.clone_from(&reasons);
+        }
+    }
+    any
+}
+
+impl Work {
+    fn new(located: Located) -> Self {
+        let unfixed = None;
+        Self { located, attempts: Vec::new(), taken_back: Vec::new(), unfixed, seconds: 0.0 }
+    }
+
+    /// One line on how it went so far, for the log of a long run.
+    fn progress(&self) -> String {
+        let place = self.located.finding.place();
+        let state = match (&self.located.case, &self.unfixed) {
+            (Err(reason), _) => format!("skipped, {reason}"),
+            (Ok(_), Some(reason)) => format!("unfixed, {reason}"),
+            (Ok(_), None) => "proven".to_owned(),
+        };
+        format!("{} {place}: {state} ({:.1} s)", self.located.finding.rule, self.seconds)
+    }
+
+    /// Whether it may still be tried. One that a fix closes is looked at again too: the fix may have been taken back.
+    fn is_open(&self) -> bool {
+        self.located.case.is_ok() && self.unfixed.is_none()
+    }
+
+    fn outcome(self, closed_by: &BTreeMap<String, usize>) -> Outcome {
+        let resolution = match (closed_by.get(&self.located.finding.id), &self.located.case) {
+            (Some(&fix), _) => Resolution::Fixed { fix },
+            (None, Err(reason)) => Resolution::Skipped { reason: reason.clone() },
+            (None, Ok(_)) => {
+                let reason = match self.taken_back.is_empty() {
+                    false => format!("its fix was taken back: {}", self.taken_back.join("; ")),
+                    true => self.unfixed.unwrap_or_else(|| "its fix was taken back".into()),
+                };
+                Resolution::Unfixed { reason }
+            }
+        };
+        Outcome {
+            target: self.located.case.as_ref().ok().map(|case| case.block.clone()),
+            finding: self.located.finding,
+            resolution,
+            attempts: self.attempts,
+            seconds: self.seconds,
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Who writes the answers: the local model, or the audit log of an earlier run.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::exit::{ExitStatus, Failure};
+use crate::grammar::{Grammar, GrammarError};
+use crate::model::{ChatTurn, Model, ModelError, Prompt, Request, Sampling, Session};
+use crate::outcome::{GenStats, ModelIdentity};
+
+/// A request for one answer.
+#[derive(Clone, Copy, Debug)]
+pub struct WriteRequest<'a> {
+    /// Id of the finding that it is for.
+    pub finding: &'a str,
+    /// Which attempt, from 1.
+    pub number: usize,
+    /// The chat.
+    pub turns: &'a [ChatTurn],
+    /// The language that the answer is held to.
+    pub grammar: &'a Grammar,
+    /// Greedy or seeded.
+    pub sampling: Sampling,
+    /// Tokens, at most.
+    pub max_tokens: usize,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The prompt as the model saw it.
+    pub prompt: String,
+    /// The answer.
+    pub text: String,
+    /// Whether it ended by itself.
+    pub complete: bool,
+    /// Figures.
+    pub stats: GenStats,
+}
+
+/// No answer.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The model failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The grammar does not compile.
+    #[error(transparent)]
+    Grammar(#[from] GrammarError),
+    /// An audit log cannot be replayed.
+    #[error("cannot replay {path}: {message}")]
+    Replay {
+        /// The log.
+        path: String,
+        /// Why.
+        message: String,
+    },
+}
+
+impl WriteError {
+    /// Whether only this request is at fault, and others can go on.
+    pub fn is_about_request(&self) -> bool {
+        match self {
+            Self::Model(error) => error.is_about_request(),
+            Self::Grammar(_) => true,
+            Self::Replay { .. } => false,
+        }
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Model(error) => error.into(),
+            WriteError::Grammar(error) => Failure::new(ExitStatus::Internal, error.to_string()),
+            WriteError::Replay { .. } => Failure::new(ExitStatus::Input, error.to_string())
+                .hint("--replay takes the audit.jsonl of a bundle made from the same findings"),
+        }
+    }
+}
+
+/// Writes answers.
+pub trait Writer {
+    /// Writes one answer.
+    ///
+    /// # Errors
+    /// When the model fails. An answer that did not end within the limit is no error: it is not complete.
+    fn write(&mut self, request: &WriteRequest<'_>) -> Result<Written, WriteError>;
+
+    /// How many tokens a text takes in a prompt.
+    fn count_tokens(&self, text: &str) -> usize;
+
+    /// Who writes, for the manifest.
+    fn identity(&self) -> ModelIdentity;
+}
+
+/// The local model with the cache of what it has read last.
+pub struct LocalModel<'m> {
+    model: &'m Model,
+    session: Session<'m>,
+    identity: ModelIdentity,
+}
+
+impl<'m> LocalModel<'m> {
+    /// A writer on a loaded model.
+    pub fn new(model: &'m Model, identity: ModelIdentity) -> Self {
+        Self { model, session: model.session(), identity }
+    }
+}
+
+impl Writer for LocalModel<'_> {
+    fn write(&mut self, request: &WriteRequest<'_>) -> Result<Written, WriteError> {
+        let prompt = self.model.render(request.turns)?;
+        let generation = self.session.generate(&Request {
+            prompt: Prompt::Text(&prompt),
+            grammar: request.grammar.lark(),
+            sampling: request.sampling,
+            max_tokens: request.max_tokens,
+        })?;
+        Ok(Written { prompt, text: generation.text, complete: generation.complete, stats: generation.stats })
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        self.model.count_tokens(text)
+    }
+
+    fn identity(&self) -> ModelIdentity {
+        self.identity.clone()
+    }
+}
+
+/// The answers of an audit log, so that a run can be proven again without a model.
+#[derive(Debug)]
+pub struct Replay {
+    answers: BTreeMap<(String, usize), String>,
+    identity: ModelIdentity,
+}
+
+/// What a replay needs of a line of the log.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Line {
+    Attempt {
+        finding: String,
+        attempt: Answered,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Debug, Deserialize)]
+struct Answered {
+    number: usize,
+    answer: String,
+}
+
+impl Replay {
+    /// Reads a log.
+    ///
+    /// # Errors
+    /// When it cannot be read or holds no answer.
+    pub fn open(path: &Path) -> Result<Self, WriteError> {
+        let fail = |message: String| WriteError::Replay { path: path.display().to_string(), message };
+        let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+        if let Some(problem) = crate::output::audit::chain_problems(&text).into_iter().next() {
+            return Err(fail(problem));
+        }
+        let mut answers = BTreeMap::new();
+        for (index, line) in text.lines().enumerate() {
+            let line: Line = serde_json::from_str(line).map_err(|e| fail(format!("line {}: {e}", index + 1)))?;
+            if let Line::Attempt { finding, attempt } = line {
+                answers.insert((finding, attempt.number), attempt.answer);
+            }
+        }
+        if answers.is_empty() {
+            return Err(fail("it holds no answers".into()));
+        }
+        let name = "replay".to_owned();
+        let identity =
+            ModelIdentity { name, sha256: String::new(), architecture: String::new(), device: String::new() };
+        Ok(Self { answers, identity })
+    }
+}
+
+impl Writer for Replay {
+    fn write(&mut self, request: &WriteRequest<'_>) -> Result<Written, WriteError> {
+        let recorded = self.answers.get(&(request.finding.to_owned(), request.number)).cloned();
+        // An answer that the grammar does not allow today is none, however it came about.
+        let answer = match recorded {
+            Some(answer) => request.grammar.accepts(&answer)?.then_some(answer),
+            None => None,
+        };
+        let prompt = request.turns.iter().map(|turn| turn.content.as_str()).collect::<Vec<_>>().join("\n\n");
+        let complete = answer.is_some();
+        Ok(Written { prompt, text: answer.unwrap_or_default(), complete, stats: GenStats::default() })
+    }
+
+    /// By the rule of thumb of four bytes a token.
+    fn count_tokens(&self, text: &str) -> usize {
+        text.len().div_ceil(4)
+    }
+
+    fn identity(&self) -> ModelIdentity {
+        self.identity.clone()
+    }
+}
