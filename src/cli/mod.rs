@@ -1,0 +1,97 @@
+//! The command line: one file per subcommand, each with its arguments and what it runs.
+
+mod apply;
+mod bundle;
+mod demo;
+mod doctor;
+mod fix;
+mod model;
+mod scan;
+mod setup;
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::cache::Cache;
+use crate::exit::{ExitStatus, Failure};
+use crate::progress::Progress;
+
+/// Closes the security gaps that scanners find in Infrastructure as Code, on this machine: a local model writes each
+/// fix under a grammar, and only what is proven is emitted.
+#[derive(Debug, Parser)]
+#[command(name = "caulk", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Folder for tools and models [default: CAULK_CACHE, else the user's cache folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Show no progress
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 nothing left in scope; 1 sound run, findings remain; 2 usage or configuration; 3 no readable input or \
+report; 4 a needed tool is missing or broken; 5 model missing or hash wrong; 70 internal; 130 interrupted.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Fetch the pinned scanners and the model into the cache
+    Setup(setup::Args),
+    /// Say what is there, what is missing, and what mends it
+    Doctor(doctor::Args),
+    /// Set up, then fix a small bundled module
+    Demo(demo::Args),
+    /// List findings
+    Scan(scan::ScanArgs),
+    /// Fix findings: write a bundle of proven patches
+    Fix(fix::Args),
+    /// Write a bundle's fixes to the working tree
+    Apply(apply::Args),
+    /// Look into a bundle
+    Bundle(bundle::Args),
+    /// List, fetch, check and import models
+    Model(model::Args),
+    /// Print a completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What ends it early, with the exit status and a hint.
+pub fn run(cli: &Cli) -> Result<ExitStatus, Failure> {
+    let progress = Progress::detect(cli.quiet);
+    let cache = || Cache::open(cli.cache.as_deref()).map_err(Failure::from);
+    match &cli.command {
+        Command::Setup(args) => setup::run(args, &cache()?, &progress),
+        Command::Doctor(args) => doctor::run(args, &cache()?),
+        Command::Demo(args) => demo::run(args, &cache()?, &progress),
+        Command::Scan(args) => scan::run(args, &cache()?, &progress),
+        Command::Fix(args) => fix::run(args, &cache()?, &progress),
+        Command::Apply(args) => apply::run(args),
+        Command::Bundle(args) => bundle::run(args),
+        Command::Model(args) => model::run(args, &cache()?, &progress),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "caulk", &mut script);
+            let printed = crate::output::stdout::print(&String::from_utf8_lossy(&script))?;
+            Ok(printed.or(ExitStatus::Clean))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,9 @@
+resource "aws_s3_bucket" "data" {
+  bucket = "data" # grün
+  acl    = "private"
+}
+
+resource "aws_instance" "web" {
+  ami = "ami-1"
+  monitoring = true
+}
