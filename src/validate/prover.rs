@@ -133,11 +133,6 @@ impl Prover {
         &self.tree
     }
 
-    /// The tools.
-    pub fn tools(&mut self) -> &mut Tools {
-        &mut self.tools
-    }
-
     /// The accepted fix that closes a finding already, if one does.
     ///
     /// # Errors
