@@ -8,12 +8,21 @@ use candle_core::{Device, Module, Result, Tensor};
 
 use super::ModelError;
 use super::gguf::Gguf;
+use super::packed::{self, Packed};
 
 /// `x · Wᵀ + b`, with `W` as the file has it.
 #[derive(Debug)]
 pub struct Linear {
-    product: QMatMul,
+    weight: Weight,
     bias: Option<Tensor>,
+}
+
+#[derive(Debug)]
+enum Weight {
+    /// For candle's kernels.
+    Candle(QMatMul),
+    /// For our own.
+    Packed(Packed),
 }
 
 impl Linear {
@@ -26,7 +35,11 @@ impl Linear {
         device: &Device,
     ) -> std::result::Result<Self, ModelError> {
         let weight = gguf.tensor(reader, &format!("{name}.weight"), &[outputs, inputs], device)?;
-        let mut linear = Self::new(Arc::new(with_fast_kernel(weight, gguf.len())?))?;
+        let packed = if packed::pays() { Packed::new(&weight)? } else { None };
+        let mut linear = match packed {
+            Some(packed) => Self { weight: Weight::Packed(packed), bias: None },
+            None => Self::new(Arc::new(with_fast_kernel(weight, gguf.len())?))?,
+        };
         let bias = format!("{name}.bias");
         if gguf.has_tensor(&bias) {
             linear.bias = Some(gguf.tensor(reader, &bias, &[outputs], device)?.dequantize(device)?);
@@ -36,16 +49,25 @@ impl Linear {
 
     /// A layer without a bias.
     pub fn new(weight: Arc<QTensor>) -> Result<Self> {
-        Ok(Self { product: QMatMul::from_arc(weight)?, bias: None })
+        Ok(Self { weight: Weight::Candle(QMatMul::from_arc(weight)?), bias: None })
     }
 
     /// `[n, inputs]` to `[n, outputs]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.add_bias(self.product.forward(x)?)
+        self.add_bias(match &self.weight {
+            Weight::Candle(weight) => weight.forward(x)?,
+            Weight::Packed(weight) => weight.product(&weight.input(x)?)?,
+        })
     }
 
-    /// The layers' outputs for one input: where candle can, the input is quantised once for all of them.
+    /// The layers' outputs for one input: where it can be, the input is quantised once for all of them.
     pub fn forward_all<const N: usize>(layers: [&Self; N], x: &Tensor) -> Result<[Tensor; N]> {
+        let packed: Vec<&Packed> = layers.iter().filter_map(|layer| layer.packed()).collect();
+        if let Some(first) = packed.first().filter(|_| packed.len() == N) {
+            let input = first.input(x)?;
+            let outputs = layers.iter().zip(packed).map(|(layer, weight)| layer.add_bias(weight.product(&input)?));
+            return all(outputs.collect::<Result<Vec<_>>>()?);
+        }
         let weights: Vec<&QTensor> = layers.iter().filter_map(|layer| layer.quantised()).collect();
         let fused = match weights.len() == N {
             true => QTensor::gemv_fused_shared_lhs(&weights, x)?,
@@ -57,18 +79,29 @@ impl Linear {
             }
             None => layers.iter().map(|layer| layer.forward(x)).collect::<Result<Vec<_>>>()?,
         };
-        outputs.try_into().map_err(|_| candle_core::Error::msg("a layer gave no output"))
+        all(outputs)
     }
 
     /// Some of the outputs, by row of the weights, for one input `[1, inputs]`; without the bias.
     pub fn forward_rows(&self, x: &Tensor, rows: &[u32]) -> Result<Tensor> {
-        x.matmul(&self.product.embedding(&Tensor::new(rows, x.device())?)?.t()?)
+        let weight = match &self.weight {
+            Weight::Candle(weight) => weight.embedding(&Tensor::new(rows, x.device())?)?,
+            Weight::Packed(weight) => weight.rows(rows)?,
+        };
+        x.matmul(&weight.t()?)
+    }
+
+    fn packed(&self) -> Option<&Packed> {
+        match &self.weight {
+            Weight::Packed(weight) => Some(weight),
+            Weight::Candle(_) => None,
+        }
     }
 
     fn quantised(&self) -> Option<&QTensor> {
-        match &self.product {
-            QMatMul::QTensor(weight) => Some(weight),
-            QMatMul::Tensor(_) | QMatMul::TensorF16(_) => None,
+        match &self.weight {
+            Weight::Candle(QMatMul::QTensor(weight)) => Some(weight),
+            _ => None,
         }
     }
 
@@ -78,6 +111,10 @@ impl Linear {
             None => Ok(y),
         }
     }
+}
+
+fn all<const N: usize>(outputs: Vec<Tensor>) -> Result<[Tensor; N]> {
+    outputs.try_into().map_err(|_| candle_core::Error::msg("a layer gave no output"))
 }
 
 /// Files up to this size may be unpacked to `f32`, bytes.

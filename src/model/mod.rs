@@ -23,6 +23,7 @@ mod generate;
 mod gguf;
 mod kv;
 mod linear;
+mod packed;
 mod rope;
 mod sampler;
 mod tokenizer;

@@ -21,7 +21,8 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 
 /// Compares at every `step`-th position. Activations are rounded to 8 bits before each product, so a last bit that differs
 /// grows through the layers: either implementation has a cosine of 0.999 to itself when the same tokens are run in other
-/// portions. So both are fed the same beginning of the prompt, and one pass over all of it is compared on average.
+/// portions. So both are fed the same beginning of the prompt and compared over all of it, a single position a little
+/// less strictly, and one pass over the whole prompt is compared on average.
 fn agrees<M>(
     model: &Model,
     mut other: M,
@@ -31,16 +32,20 @@ fn agrees<M>(
     let tokens = model.tokens(PROMPT);
     let all = model.logits(&tokens).unwrap();
     assert_eq!(all.len(), tokens.len());
-    let mut in_one_pass = Vec::new();
+    let (mut whole_own, mut whole_expected, mut in_one_pass) = (Vec::new(), Vec::new(), Vec::new());
     for n in (1..=tokens.len()).step_by(step) {
         let input = Tensor::new(&tokens[..n], &Device::Cpu).unwrap().unsqueeze(0).unwrap();
         // At position 0 the other implementation starts its cache anew.
         let expected: Vec<f32> = forward(&mut other, &input, 0).unwrap().squeeze(0).unwrap().to_vec1().unwrap();
         let own = model.logits(&tokens[..n]).unwrap().pop().unwrap();
         let agreement = cosine(&own, &expected);
-        assert!(agreement > 0.999, "position {}: {agreement}", n - 1);
+        assert!(agreement > 0.998, "position {}: {agreement}", n - 1);
         in_one_pass.push(cosine(&all[n - 1], &expected));
+        whole_own.extend(own);
+        whole_expected.extend(expected);
     }
+    let whole = cosine(&whole_own, &whole_expected);
+    assert!(whole > 0.999, "over the prompt: {whole}");
     let mean = in_one_pass.iter().sum::<f64>() / in_one_pass.len() as f64;
     assert!(mean > 0.999, "{in_one_pass:?}");
 }
