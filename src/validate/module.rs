@@ -38,7 +38,14 @@ struct Diagnostic {
     #[serde(default)]
     detail: String,
     #[serde(default)]
-    address: Option<String>,
+    snippet: Option<Snippet>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Snippet {
+    /// The header of the block that the diagnostic is about.
+    #[serde(default)]
+    context: Option<String>,
 }
 
 /// Asks for the first time; initialises the copy where a mirror is configured. A terraform that cannot be run makes the
@@ -113,7 +120,8 @@ fn errors(terraform: &Terraform, dir: &Path) -> Result<Result<BTreeSet<String>, 
         return Ok(Err(format!("terraform validate gave no report: {}", first_line(&out.stderr_text()))));
     };
     let errors = report.diagnostics.into_iter().filter(|d| d.severity == "error").map(|d| {
-        let place = d.address.map(|address| format!("{address}: ")).unwrap_or_default();
+        let block = d.snippet.and_then(|snippet| snippet.context);
+        let place = block.map(|block| format!("{block}: ")).unwrap_or_default();
         format!("terraform validate: {place}{}: {}", d.summary, first_line(&d.detail))
     });
     let errors: BTreeSet<String> = errors.collect();
@@ -137,4 +145,46 @@ fn mirror_configured() -> bool {
     let names =
         |word: &str| code.iter().any(|line| line.split_whitespace().any(|part| part.trim_end_matches('{') == word));
     names("filesystem_mirror") && !names("direct")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `terraform_data` is built into terraform: its module is initialised without a network. It calls another, so that
+    /// there is something to initialise.
+    #[test]
+    fn an_initialised_module_is_validated_by_terraform() {
+        let terraform = Terraform::find().expect("terraform or tofu on the PATH");
+        let dir = tempfile::tempdir().unwrap();
+        let write = |argument: &str| {
+            let text = format!(
+                "module \"m\" {{\n  source = \"./m\"\n}}\nresource \"terraform_data\" \"a\" {{\n  {argument} = 1\n}}\n"
+            );
+            std::fs::write(dir.path().join("main.tf"), text).unwrap();
+        };
+        std::fs::create_dir(dir.path().join("m")).unwrap();
+        std::fs::write(dir.path().join("m/main.tf"), "").unwrap();
+        write("input");
+        assert!(terraform.init(dir.path(), INIT_LIMIT).unwrap().success());
+        let before = baseline(Some(&terraform), dir.path()).unwrap();
+        assert_eq!(before, Baseline::Valid);
+        assert_eq!(judge(Some(&terraform), &before, dir.path()).unwrap(), Judgement::Pass { note: None });
+        write("inputs");
+        let after = judge(Some(&terraform), &before, dir.path()).unwrap();
+        let Judgement::Reject { reasons } = after else { panic!("{after:?}") };
+        assert!(reasons[0].contains("\"terraform_data\" \"a\"") && reasons[0].contains("inputs"), "{reasons:?}");
+        let broken = baseline(Some(&terraform), dir.path()).unwrap();
+        assert!(matches!(&broken, Baseline::Unavailable(why) if why.contains("before the change")), "{broken:?}");
+    }
+
+    #[test]
+    fn a_module_that_is_not_initialised_is_not_validated() {
+        let terraform = Terraform::find().expect("terraform or tofu on the PATH");
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("main.tf"), "resource \"t\" \"a\" {\n}\n").unwrap();
+        let before = baseline(Some(&terraform), dir.path()).unwrap();
+        assert!(matches!(before, Baseline::Unavailable(_)), "{before:?}");
+        assert!(matches!(judge(None, &Baseline::Valid, dir.path()).unwrap(), Judgement::Unavailable { .. }));
+    }
 }
