@@ -173,6 +173,9 @@ resource "aws_security_group" "web" {
             ("mail = \"ops@corp.test\"", "ops@corp.test"),
             ("env = {\n    DB_PASSWORD = \"hunter2hunter2\"\n  }", "secret"),
             ("cidrs = [\"0.0.0.0/1\"]", "0.0.0.0/1"),
+            ("log_bucket = \"audit-logs\"", "audit-logs"),
+            ("subnet_ids = [\"private-a\"]", "private-a"),
+            ("logging {\n    target_bucket = \"logs\"\n  }", "logs"),
             ("cidrs = [\"2001:db8:1::/48\"]", "2001:db8:1::/48"),
             ("cidrs = [\"1.2.3.4\", \"2.3.4.3\"]", "2.3.4.3"),
             ("source = \"git::ssh://git@known/x?ref=0123456789abcdef0123456789abcdef01234567\"", "ref=0123"),
@@ -181,6 +184,17 @@ resource "aws_security_group" "web" {
         }
         assert_eq!(added("cidrs = [\"0.0.0.0/0\"]").reasons, Vec::<String>::new());
         assert_eq!(added("role = \"arn:aws:iam::210987654321:role/known\""), Guarded::default());
+    }
+
+    #[test]
+    fn a_block_may_say_what_it_is_called_itself_and_use_what_every_account_has() {
+        assert_eq!(added("kms_key_id = \"alias/aws/ebs\""), Guarded::default());
+        assert_eq!(added("log_bucket = \"${var.env}-logs\""), Guarded::default());
+        let group = "resource \"aws_security_group\"";
+        let named =
+            |ty: &str| replaced(group, &format!("resource \"{ty}\" \"web\" {{\n  bucket = \"logs\"\n}}\n{group}"));
+        assert_eq!(named("aws_s3_bucket"), Guarded::default());
+        refused(&named("aws_s3_bucket_versioning"), "logs");
     }
 
     #[test]

@@ -42,6 +42,10 @@ static ADDRESS: LazyLock<Regex> = LazyLock::new(|| {
 /// `key = "value"` inside an object.
 static ENTRY: LazyLock<Regex> = LazyLock::new(|| pattern(r#"([A-Za-z_][\w-]*)"?\s*[=:]\s*"((?:[^"\\]|\\.)+)""#));
 
+/// Arguments that name a thing which stands elsewhere.
+static REFERENCE_NAME: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(^|_)(ids?|arns?|self_link|bucket|bucket_name|kms_key|kms_key_name|key_ring)$"));
+
 static SECRET_NAME: LazyLock<Regex> = LazyLock::new(|| {
     let names = "password|passwd|passphrase|secret|secret_key|private_key|access_key|api_key|token|connection_string";
     pattern(&format!("(?i)(^|_)({names})$"))
@@ -112,11 +116,23 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &impl Fn(&str) -> b
         if let Some(found) = PLACEHOLDER.find(text) {
             refuse(format!("{:?} is a placeholder", found.as_str()));
         }
+        if names_another(addr, name, text) {
+            refuse(format!("{text:?} names what the module does not have; refer to a block, or add one"));
+        }
         for found in GIVEN_OUT.find_iter(text).map(|found| found.as_str()).filter(|found| !known(found)) {
             refuse(format!("{found:?} is made up; use what the module has, or create it"));
         }
         addresses(addr, path, text, known, guarded);
     }
+}
+
+/// Whether an argument's value is the name of another thing. What the block itself is called is its own to say
+/// (`bucket` of an `aws_s3_bucket`, `secret_id` of a `google_secret_manager_secret`), and the keys that AWS manages are
+/// there in every account.
+fn names_another(addr: &BlockAddr, name: &str, text: &str) -> bool {
+    let own = |stem: &str| addr.resource_type().is_some_and(|ty| ty.ends_with(&format!("_{stem}")));
+    let stem = name.strip_suffix("_id").or_else(|| name.strip_suffix("_name")).unwrap_or(name);
+    REFERENCE_NAME.is_match(name) && !own(stem) && !text.contains("${") && !text.starts_with("alias/aws/")
 }
 
 /// Public addresses cannot be known; private ones, and how wide a range is, are a choice for a person to look at.
