@@ -121,6 +121,19 @@ pub struct GenStats {
     pub decode_s: f64,
 }
 
+impl GenStats {
+    /// The figures of both, where the second generation began with all tokens of the first one's answer.
+    pub fn gone_on_with(self, more: Self) -> Self {
+        Self {
+            forced_tokens: self.forced_tokens + more.forced_tokens.saturating_sub(self.answer_tokens),
+            cached_tokens: self.cached_tokens,
+            prefill_s: self.prefill_s + more.prefill_s,
+            decode_s: self.decode_s + more.decode_s,
+            ..more
+        }
+    }
+}
+
 /// One try at a finding, for the audit log.
 #[derive(Clone, Debug, Serialize)]
 pub struct Attempt {
@@ -132,6 +145,8 @@ pub struct Attempt {
     pub prompt: String,
     /// The grammar that the answer was held to.
     pub grammar: String,
+    /// How often the answer was gone on with under that grammar, because it named blocks that it did not declare.
+    pub continuations: usize,
     /// The answer.
     pub answer: String,
     /// Whether the answer ended by itself (not cut at the token limit).

@@ -14,12 +14,14 @@ use crate::source::context::{self, Target};
 use crate::source::{Block, SourceTree};
 use crate::validate::Case;
 
-use super::{Effort, EngineError, WriteRequest, Writer};
+use super::{Effort, EngineError, WriteRequest, Writer, Written};
 
 /// Characters of the rule's wish in the prompt, at most.
 const WISH_CHARS: usize = 1600;
 /// Refused answers that are shown again, at most: the latest.
 const SHOWN_REFUSALS: usize = 2;
+/// How often an answer is gone on with because it names blocks that are not there yet, at most.
+const CONTINUATIONS: usize = 4;
 const TEMPERATURE: f64 = 0.7;
 const TOP_P: f64 = 0.95;
 
@@ -141,14 +143,26 @@ pub(super) fn attempt(
         related: &question.related,
         rejected: refusals,
     })?;
-    let written = writer.write(&WriteRequest {
-        finding: &question.finding.id,
-        number,
-        turns: &turns,
-        grammar: &question.grammar,
-        sampling,
-        max_tokens: effort.answer_tokens,
-    })?;
+    let mut write = |grammar: &Grammar| {
+        writer.write(&WriteRequest {
+            finding: &question.finding.id,
+            number,
+            turns: &turns,
+            grammar,
+            sampling,
+            max_tokens: effort.answer_tokens,
+        })
+    };
+    let mut written = write(&question.grammar)?;
+    let mut continuations = 0;
+    while written.complete
+        && continuations < CONTINUATIONS
+        && let Some(grammar) = question.grammar.going_on(&written.text)
+    {
+        continuations += 1;
+        let more = write(&grammar)?;
+        written = Written { stats: written.stats.gone_on_with(more.stats), ..more };
+    }
     Ok(Attempt {
         number,
         seed: match sampling {
@@ -159,6 +173,7 @@ pub(super) fn attempt(
         grammar: question.grammar.lark().to_owned(),
         answer: written.text,
         complete: written.complete,
+        continuations,
         omitted: question.target.omitted.clone(),
         stats: written.stats,
         verdicts: Vec::new(),

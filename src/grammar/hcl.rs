@@ -33,8 +33,13 @@ pub(super) fn start(target: &BlockAddr, companions: bool) -> String {
 }
 
 fn header(block: &BlockAddr) -> String {
+    quote(&format!("{}\n", opening(block)))
+}
+
+/// A block's header up to its brace.
+fn opening(block: &BlockAddr) -> String {
     let labels: String = block.labels.iter().map(|label| format!(" \"{label}\"")).collect();
-    quote(&format!("{}{labels} {{\n", block.keyword))
+    format!("{}{labels} {{", block.keyword)
 }
 
 /// What new blocks may be: types of resources and data sources, and what they are named after.
@@ -74,6 +79,15 @@ pub(super) fn companions(new: &Companions<'_>) -> String {
     }
     let name = escape(new.name);
     format!("companion: {}\nNEW: /{name}(_[a-z]+)?/\nNEW_SUFFIXED: /{name}_[a-z]+/\n", kinds.join("\n  | "))
+}
+
+/// A blank line, then one certain new block.
+pub(super) fn companion(block: &BlockAddr) -> String {
+    let open = quote(&format!("\n\n{}", opening(block)));
+    match block.keyword.as_str() {
+        "data" => format!("{open} (\"\\n\" body1)? \"}}\""),
+        _ => format!("{open} \"\\n\" body1 \"}}\""),
+    }
 }
 
 /// References: to what the module declares, and to companions.
@@ -173,7 +187,7 @@ fn either(words: &[&str]) -> String {
 }
 
 /// A Lark string literal; it has JSON's escapes.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 

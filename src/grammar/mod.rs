@@ -1,12 +1,13 @@
 //! Compiles, for one finding, the language of allowed answers: overrides of the target and its companions.
 //!
 //! In: the target's address, the names that the module declares, the resource types that a companion may have.
-//! Out: [`Grammar`], a Lark text for llguidance. What the grammar cannot say (an answer refers to a companion that it
-//! does not declare) is left to the guardrails.
+//! Out: [`Grammar`], a Lark text for llguidance. That an answer declares what it names, a context-free grammar cannot
+//! say: [`Grammar::going_on`] gives the language of its continuations that do.
 //!
 //! By construction there are no comments, so no skip comments; no `count`, `for_each`, `provisioner`, `connection` or
 //! `ignore_changes`; no function that reads files; no reference to a block that is neither in the module nor a companion.
 
+mod going_on;
 mod hcl;
 mod shapes;
 
@@ -23,7 +24,12 @@ pub use shapes::Shapes;
 /// A compiled language of answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grammar {
+    /// The start rule and what only it uses, then `rules`.
     lark: String,
+    /// Blocks, bodies, values, references.
+    rules: String,
+    /// What the module declares.
+    declared: BTreeSet<BlockAddr>,
 }
 
 impl Grammar {
@@ -126,11 +132,11 @@ pub fn compile(scope: &Scope<'_>) -> Result<Grammar, GrammarError> {
     let has = |ty: &str| scope.declared.contains(&BlockAddr::resource(ty, name));
     let (taken, free): (Vec<&str>, Vec<&str>) = companions.into_iter().partition(|ty| has(ty));
     let new = hcl::Companions { free: &free, taken: &taken, data: &data, name };
-    let mut lark = hcl::start(target, !new.is_empty());
-    lark.push_str(&hcl::companions(&new));
-    lark.push_str(&hcl::references(scope, &new));
-    lark.push_str(&hcl::bodies(scope.shapes));
-    Ok(Grammar { lark })
+    let mut rules = hcl::companions(&new);
+    rules.push_str(&hcl::references(scope, &new));
+    rules.push_str(&hcl::bodies(scope.shapes));
+    let lark = hcl::start(target, !new.is_empty()) + &rules;
+    Ok(Grammar { lark, rules, declared: scope.declared.clone() })
 }
 
 /// The provider's local name by convention: what stands before the first `_` of a type.

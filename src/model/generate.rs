@@ -92,16 +92,20 @@ impl<'m> Session<'m> {
             Prompt::Text(text) => self.model.tokenizer.encode_prompt(text),
             Prompt::Turns(turns) => self.model.tokenizer.encode_prompt(&self.model.render(turns)?),
         };
+        let mut stats = GenStats { prompt_tokens: pending.len(), ..GenStats::default() };
+        // What every answer begins with is known before anything is run; it may be in the cache as well.
+        let mut answer = constraint.take_forced()?;
+        stats.forced_tokens = answer.len();
+        pending.extend(&answer);
         let context = self.model.config().context;
         if pending.len() >= context {
             return Err(ModelError::TooLong { tokens: pending.len() + 1, context });
         }
-        let mut stats = GenStats { prompt_tokens: pending.len(), ..GenStats::default() };
-        // Of the prompt's last position the output is needed: it is run even if it is in the cache.
-        stats.cached_tokens = self.keep_common(&pending, pending.len().saturating_sub(1));
-        pending.drain(..stats.cached_tokens);
+        // Of the last position the output is needed: it is run even if it is in the cache.
+        let cached = self.keep_common(&pending, pending.len().saturating_sub(1));
+        stats.cached_tokens = cached.min(stats.prompt_tokens);
+        pending.drain(..cached);
 
-        let mut answer: Vec<u32> = Vec::new();
         let mut chosen = 0usize;
         let mut log_probability = 0.0;
         let started = Instant::now();
@@ -245,7 +249,7 @@ STRING: /"[a-z ]{0,12}"/
         assert_eq!(session.prefill("a shared beginning").unwrap(), 0);
         assert_eq!(session.prefill("a shared beginning").unwrap(), model.count_tokens("a shared beginning"));
         let stats = session.generate(&request(Sampling::Greedy, "a shared beginning")).unwrap().stats;
-        assert_eq!(stats.cached_tokens, stats.prompt_tokens - 1, "the last position's output is needed");
+        assert_eq!(stats.cached_tokens, stats.prompt_tokens);
     }
 
     #[test]

@@ -71,6 +71,7 @@ fn attempt(number: usize, answer: &str, verdicts: Vec<Verdict>) -> Attempt {
         seed: (number > 1).then_some(7),
         prompt: "<|im_start|>user\nfix it<|im_end|>\n".to_owned(),
         grammar: "start: \"resource\"".to_owned(),
+        continuations: 0,
         answer: answer.to_owned(),
         complete: true,
         omitted: Vec::new(),
