@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::edit::Changeset;
 use crate::exit::ExitStatus;
@@ -205,7 +205,7 @@ pub struct ToolVersion {
 }
 
 /// The model that wrote the answers, for the manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelIdentity {
     /// Name in caulk's manifests, or the file's name.
     pub name: String,
@@ -213,7 +213,7 @@ pub struct ModelIdentity {
     pub sha256: String,
     /// GGUF architecture.
     pub architecture: String,
-    /// `cpu`, `cuda:0`, `metal`.
+    /// `cpu`, `cuda:0`, `metal`; `replay` where its answers came from an audit log.
     pub device: String,
 }
 

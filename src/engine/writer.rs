@@ -142,6 +142,10 @@ pub struct Replay {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Line {
+    Run {
+        #[serde(default)]
+        model: Option<ModelIdentity>,
+    },
     Attempt {
         finding: String,
         attempt: Answered,
@@ -168,18 +172,22 @@ impl Replay {
             return Err(fail(problem));
         }
         let mut answers = BTreeMap::new();
+        let mut model = None;
         for (index, line) in text.lines().enumerate() {
             let line: Line = serde_json::from_str(line).map_err(|e| fail(format!("line {}: {e}", index + 1)))?;
-            if let Line::Attempt { finding, attempt } = line {
-                answers.insert((finding, attempt.number), attempt.answer);
+            match line {
+                Line::Run { model: recorded } => model = recorded,
+                Line::Attempt { finding, attempt } => {
+                    answers.insert((finding, attempt.number), attempt.answer);
+                }
+                Line::Other => {}
             }
         }
         if answers.is_empty() {
             return Err(fail("it holds no answers".into()));
         }
-        let name = "replay".to_owned();
-        let identity =
-            ModelIdentity { name, sha256: String::new(), architecture: String::new(), device: String::new() };
+        // The answers are that model's; it did not run here.
+        let identity = ModelIdentity { device: "replay".to_owned(), ..model.unwrap_or_default() };
         Ok(Self { answers, identity })
     }
 }

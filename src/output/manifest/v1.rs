@@ -73,7 +73,7 @@ pub struct Model {
     pub sha256: String,
     /// GGUF architecture.
     pub architecture: String,
-    /// What it ran on.
+    /// What it ran on; `replay` where its answers came from an audit log.
     pub device: String,
 }
 
