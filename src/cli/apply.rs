@@ -9,6 +9,8 @@ use crate::output::manifest::v1;
 use crate::output::select::{Choice, select};
 use crate::output::{OutputError, apply, stdout};
 
+use super::counted;
+
 /// Write the fixes of a bundle to the files that it was made for.
 ///
 /// All files are checked before the first one is written: if one has changed since it was scanned, nothing is written.
@@ -58,10 +60,6 @@ pub fn run(args: &Args) -> Result<ExitStatus, Failure> {
         counted(files.len(), "file", "files")
     ));
     Ok(stdout::print(&text)?.or(ExitStatus::Clean))
-}
-
-fn counted(n: usize, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 /// The fixes asked for, with those that they include.

@@ -7,6 +7,8 @@ use crate::output::bundle::{self, Bundle};
 use crate::output::style::Style;
 use crate::output::{OutputError, diff, json, stdout, table};
 
+use super::counted;
+
 /// Look at a bundle.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -89,8 +91,8 @@ fn verify(args: &VerifyArgs) -> Result<ExitStatus, Failure> {
     if !problems.is_empty() {
         return Err(OutputError::Damaged { path: bundle.dir, problems }.into());
     }
-    let (files, fixes) = (bundle.manifest.files.len(), bundle.manifest.run.fixes.len());
-    let text =
-        format!("{} is as caulk wrote it: {files} files, {fixes} fixes, audit log whole\n", args.bundle.display());
+    let files = counted(bundle.manifest.files.len(), "file", "files");
+    let fixes = counted(bundle.manifest.run.fixes.len(), "fix", "fixes");
+    let text = format!("{} is as caulk wrote it: {files}, {fixes}, audit log whole\n", args.bundle.display());
     Ok(stdout::print(&text)?.or(ExitStatus::Clean))
 }

@@ -23,7 +23,7 @@ use crate::scanner::checkov::{CheckovWorker, ScanRequest};
 use crate::scanner::trivy::Trivy;
 use crate::scanner::{self, ScannerError};
 use crate::setup::{self, ModelFile};
-use crate::source::{RelPath, SourceTree};
+use crate::source::RelPath;
 use crate::validate::{Terraform, Tools};
 
 /// Arguments of `caulk fix`.
@@ -105,11 +105,7 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
     let loading = start_loading(args, cache)?;
     let mut checkov = cache.checkov_python().map(|python| CheckovWorker::start(&python)).transpose()?;
     // All of the root: what is in scope may refer to, or be called from, what is not.
-    let tree = SourceTree::load(&root, &[RelPath::default()])
-        .map_err(|e| Failure::new(ExitStatus::Input, format!("cannot read {}: {e}", root.display())))?;
-    if tree.files().next().is_none() {
-        return Err(Failure::new(ExitStatus::Input, format!("there is no .tf file in {}", root.display())));
-    }
+    let tree = super::load(&root, &[RelPath::default()])?;
     let found = findings(args, &root, &scope, checkov.as_mut(), progress)?;
     let rules: BTreeSet<String> = found.findings.iter().map(|finding| finding.rule.clone()).collect();
     let (wishes, companion_types) = wishes(cache, checkov.as_mut(), &rules)?;
@@ -199,8 +195,12 @@ fn findings(
         let report = report::read_all(&args.report, root)?;
         (report.findings, Vec::new(), report.refused)
     };
-    let findings = findings.into_iter().filter(|finding| scanner::covers(scope, &finding.location.file));
-    Ok(Found { findings: args.filter.apply(findings.collect()), unscanned, refused })
+    let covered = findings.into_iter().filter(|finding| scanner::covers(scope, &finding.location.file));
+    let findings: Vec<Finding> = covered.collect();
+    for line in args.filter.idle(&findings) {
+        progress.line(&line);
+    }
+    Ok(Found { findings: args.filter.apply(findings), unscanned, refused })
 }
 
 /// What the rules want, and the resource types that the scanner knows.

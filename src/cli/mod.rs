@@ -9,13 +9,14 @@ mod model;
 mod scan;
 mod setup;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cache::Cache;
 use crate::exit::{ExitStatus, Failure};
 use crate::progress::Progress;
+use crate::source::{RelPath, SourceTree};
 
 /// Closes the security gaps that scanners find in Infrastructure as Code, on this machine: a local model writes each
 /// fix under a grammar, and only what is proven is emitted.
@@ -84,6 +85,22 @@ pub fn run(cli: &Cli) -> Result<ExitStatus, Failure> {
             Ok(printed.or(ExitStatus::Clean))
         }
     }
+}
+
+/// The Terraform files below a folder, as far as they are in scope. That there are none is an error.
+fn load(root: &Path, scope: &[RelPath]) -> Result<SourceTree, Failure> {
+    let tree = SourceTree::load(root, scope)
+        .map_err(|e| Failure::new(ExitStatus::Input, format!("cannot read {}: {e}", root.display())))?;
+    if tree.files().next().is_none() {
+        return Err(Failure::new(ExitStatus::Input, format!("there is no .tf file in {}", root.display()))
+            .hint("name a folder with Terraform files; a scanner's report goes behind `caulk fix --report`"));
+    }
+    Ok(tree)
+}
+
+/// A number with its noun.
+fn counted(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::cache::Cache;
 use crate::exit::{ExitStatus, Failure};
 use crate::finding::Tool;
 use crate::output::{
-    findings,
+    OutputError, findings,
     json::pretty,
     stdout::{Printed, print},
     style::Style,
@@ -16,7 +16,6 @@ use crate::progress::{Progress, Unit};
 use crate::report::filter::Filter;
 use crate::scanner::checkov::{CheckovWorker, ScanRequest};
 use crate::scanner::{ScannerError, scope};
-use crate::source::SourceTree;
 
 /// Show what the scanner finds.
 #[derive(Clone, Debug, clap::Args)]
@@ -65,11 +64,7 @@ pub fn run(args: &ScanArgs, cache: &Cache, progress: &Progress) -> Result<ExitSt
         let _task = progress.task(&format!("Scanning {}", root.display()), 0, Unit::Items);
         worker.scan(&ScanRequest { scope: scope.clone(), ..ScanRequest::all(&root) })?
     };
-    let tree = SourceTree::load(&root, &scope)
-        .map_err(|e| Failure::new(ExitStatus::Input, format!("cannot read {}: {e}", root.display())))?;
-    if tree.files().next().is_none() {
-        return Err(Failure::new(ExitStatus::Input, format!("there is no .tf file in {}", root.display())));
-    }
+    super::load(&root, &scope)?;
     let unread = scan.parse_errors.iter().filter(|file| !args.filter.excludes(file));
     let unreadable: Vec<String> = unread.map(ToString::to_string).collect();
     for file in &unreadable {
@@ -78,17 +73,19 @@ pub fn run(args: &ScanArgs, cache: &Cache, progress: &Progress) -> Result<ExitSt
     if scan.outside > 0 {
         progress.line(&format!("{} findings in files outside {} are left out", scan.outside, root.display()));
     }
+    for line in args.filter.idle(&scan.failed) {
+        progress.line(&line);
+    }
     let found = args.filter.apply(scan.failed);
     let version = worker.version()?;
     let text = match args.format {
         Format::Table => table::findings(&found, Style::stdout()),
         Format::Json => pretty(&findings::json(Tool::Checkov, version, &found, &unreadable))?,
-        Format::Sarif => pretty(&findings::sarif(Tool::Checkov, version, &found))?,
+        Format::Sarif => pretty(&findings::sarif(Tool::Checkov, version, &found, &unreadable))?,
     };
     let mut printed = Printed::Whole;
     match &args.out {
-        Some(file) => std::fs::write(file, text)
-            .map_err(|e| Failure::new(ExitStatus::Internal, format!("cannot write {}: {e}", file.display())))?,
+        Some(file) => std::fs::write(file, text).map_err(OutputError::io("write", file))?,
         None => printed = print(&text)?,
     }
     let clean = found.is_empty() && unreadable.is_empty();

@@ -54,8 +54,9 @@ pub fn json<'a>(
     FindingsV1 { version: JSON_VERSION, tool: tool.to_string(), tool_version, findings: findings.collect(), unreadable }
 }
 
-/// Findings as a SARIF log with one run. Files are named relative to `%SRCROOT%`, percent-encoded.
-pub fn sarif(tool: Tool, tool_version: &str, findings: &[Finding]) -> sarif::Sarif {
+/// Findings as a SARIF log with one run, and a notification for each file that the scanner could not read. Files are named
+/// relative to `%SRCROOT%`, percent-encoded.
+pub fn sarif(tool: Tool, tool_version: &str, findings: &[Finding], unreadable: &[String]) -> sarif::Sarif {
     let mut rules: Vec<sarif::ReportingDescriptor> = Vec::new();
     let mut results = Vec::new();
     for finding in findings {
@@ -68,10 +69,26 @@ pub fn sarif(tool: Tool, tool_version: &str, findings: &[Finding]) -> sarif::Sar
     }
     let driver =
         sarif::ToolComponent::builder().name(tool.to_string()).version(tool_version.to_owned()).rules(rules).build();
-    let run = sarif::Run::builder().tool(driver).results(results).build();
+    let notifications: Vec<_> = unreadable.iter().map(|file| unread(tool, file)).collect();
+    let invocation = sarif::Invocation::builder()
+        .execution_successful(notifications.is_empty())
+        .tool_execution_notifications(notifications)
+        .build();
+    let run = sarif::Run::builder().tool(driver).results(results).invocations(vec![invocation]).build();
     let mut log = sarif::Sarif::builder().version(serde_json::json!("2.1.0")).runs(vec![run]).build();
     log.schema = Some(sarif::SCHEMA_URL.to_owned());
     log
+}
+
+fn unread(tool: Tool, file: &str) -> sarif::Notification {
+    let location = sarif::ArtifactLocation::builder().uri(encode(file)).uri_base_id("%SRCROOT%").build();
+    let physical = sarif::PhysicalLocation::builder().artifact_location(location).build();
+    let mut notification = sarif::Notification::builder()
+        .message(&format!("{tool} cannot parse {file}; nothing in it was scanned"))
+        .locations(vec![sarif::Location::builder().physical_location(physical).build()])
+        .build();
+    notification.level = Some("error".into());
+    notification
 }
 
 /// A finding's rule as SARIF describes rules.
@@ -168,7 +185,7 @@ mod tests {
             std::fs::write(dir.path().join(file), "").unwrap();
         }
         let report = dir.path().join("report.sarif");
-        let log = sarif(Tool::Checkov, "3.0", &findings());
+        let log = sarif(Tool::Checkov, "3.0", &findings(), &["b c.tf".to_owned()]);
         assert_eq!(log.runs[0].tool.driver.rules.as_ref().unwrap().len(), 1);
         std::fs::write(&report, serde_json::to_vec(&log).unwrap()).unwrap();
         let read = crate::report::read(&report, dir.path()).unwrap();

@@ -25,11 +25,16 @@ fn pattern(text: &str) -> Result<glob::Pattern, String> {
     glob::Pattern::new(text.trim_end_matches('/')).map_err(|error| error.to_string())
 }
 
+/// Whether a finding's rule matches a pattern, in any case.
+fn is_of(rule: &glob::Pattern, finding: &Finding) -> bool {
+    let ids = glob::MatchOptions { case_sensitive: false, ..glob::MatchOptions::default() };
+    rule.matches_with(&finding.rule, ids)
+}
+
 impl Filter {
     /// Whether a finding is meant.
     pub fn matches(&self, finding: &Finding) -> bool {
-        let ids = glob::MatchOptions { case_sensitive: false, ..glob::MatchOptions::default() };
-        let rule = self.rules.is_empty() || self.rules.iter().any(|rule| rule.matches_with(&finding.rule, ids));
+        let rule = self.rules.is_empty() || self.rules.iter().any(|rule| is_of(rule, finding));
         let severe = match (self.min_severity, finding.severity) {
             (Some(least), Some(severity)) => severity >= least,
             _ => true,
@@ -41,6 +46,12 @@ impl Filter {
     pub fn apply(&self, mut findings: Vec<Finding>) -> Vec<Finding> {
         findings.retain(|finding| self.matches(finding));
         findings
+    }
+
+    /// A line for each `--rule` that none of the findings is of: it may be misspelt.
+    pub fn idle(&self, findings: &[Finding]) -> Vec<String> {
+        let idle = self.rules.iter().filter(|rule| !findings.iter().any(|finding| is_of(rule, finding)));
+        idle.map(|rule| format!("--rule {rule}: no finding is of this rule")).collect()
     }
 
     /// Whether the file, or a folder that it lies in, matches an excluded pattern.
@@ -81,6 +92,15 @@ mod tests {
         assert!(kept(&["--rule", "CKV_AWS_1,CKV_AWS_18"]));
         assert!(kept(&["--rule", "CKV_AZURE_1", "--rule", "CKV_AWS_*"]));
         assert!(!kept(&["--rule", "CKV_AWS_1"]));
+    }
+
+    #[test]
+    fn a_rule_of_which_there_is_no_finding_is_told() {
+        let filter = Cli::parse_from(["caulk", "--rule", "CKV_AWS_1,ckv_aws_*,CKV_AWZ_18"]).filter;
+        let location = Location { file: RelPath::new("main.tf").unwrap(), start_line: 1, end_line: 1 };
+        let lines = filter.idle(&[Finding::new(Tool::Checkov, "CKV_AWS_18", "", location, None)]);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains("CKV_AWS_1:") && lines[1].contains("CKV_AWZ_18"), "{lines:?}");
     }
 
     #[test]
