@@ -122,6 +122,11 @@ impl Cache {
         self.root.join("wishes")
     }
 
+    /// Schema packs that the user imported.
+    pub fn schemas_dir(&self) -> PathBuf {
+        self.root.join("schemas")
+    }
+
     /// The file that a set-up holds a lock on.
     pub fn lock_file(&self) -> PathBuf {
         self.root.join("setup.lock")
@@ -240,6 +245,19 @@ pub(crate) fn copy_hashed(
         to.write_all(&chunk[..n]).map_err(CacheError::io("write", path))?;
         task.inc(n as u64);
     }
+}
+
+/// Writes a file whole or not at all: beside its place, then moved there in one step.
+///
+/// # Errors
+/// When its folder cannot be written to.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    // For whom the umask allows, as with any file.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(mode).tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
+    std::io::Write::write_all(&mut file, bytes)?;
+    file.persist(path)?;
+    Ok(())
 }
 
 #[cfg(test)]

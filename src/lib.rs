@@ -27,6 +27,7 @@ pub mod scanner;
 
 // Understand.
 pub mod rules;
+pub mod schema;
 pub mod source;
 
 // Ask and generate.

@@ -7,6 +7,7 @@ mod doctor;
 mod fix;
 mod model;
 mod scan;
+mod schema;
 mod setup;
 
 use std::path::{Path, PathBuf};
@@ -55,6 +56,8 @@ enum Command {
     Bundle(bundle::Args),
     /// List, fetch, check and import models
     Model(model::Args),
+    /// List, show and add providers' schemas
+    Schema(schema::Args),
     /// Print a completion script
     Completions {
         /// The shell
@@ -78,6 +81,7 @@ pub fn run(cli: &Cli) -> Result<ExitStatus, Failure> {
         Command::Apply(args) => apply::run(args),
         Command::Bundle(args) => bundle::run(args),
         Command::Model(args) => model::run(args, &cache()?, &progress),
+        Command::Schema(args) => schema::run(args, &cache()?),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "caulk", &mut script);

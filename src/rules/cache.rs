@@ -1,7 +1,6 @@
 //! Wishes kept on disk, one file for each version of the scanner.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::Wish;
@@ -90,11 +89,7 @@ impl Wishes {
     fn write(&self) -> std::io::Result<()> {
         let dir = self.path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(dir)?;
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        serde_json::to_writer(&mut file, &self.known)?;
-        file.flush()?;
-        file.persist(&self.path)?;
-        Ok(())
+        crate::cache::write_whole(&self.path, &serde_json::to_vec(&self.known)?)
     }
 }
 

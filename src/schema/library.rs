@@ -1,0 +1,92 @@
+//! All schemas that there are, found by type.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Block, Kind, Pack, SchemaError};
+use crate::grammar::provider_of;
+
+/// The packs that are part of the binary. `caulk schema import` makes them, see `packs/README.md`.
+static EMBEDDED: [(&str, Pack); 4] = [
+    ("aws", Pack::embedded(include_bytes!("packs/aws.pack"))),
+    ("azurerm", Pack::embedded(include_bytes!("packs/azurerm.pack"))),
+    ("google", Pack::embedded(include_bytes!("packs/google.pack"))),
+    ("kubernetes", Pack::embedded(include_bytes!("packs/kubernetes.pack"))),
+];
+
+/// Where a pack comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Part of the binary.
+    Embedded,
+    /// Imported by the user, from this file.
+    Imported(PathBuf),
+    /// Asked of the module's own providers.
+    Module,
+}
+
+/// Schemas by type, from several packs; the first that knows a type speaks.
+#[derive(Clone, Debug, Default)]
+pub struct Schemas {
+    packs: Vec<(Source, Arc<Pack>)>,
+}
+
+impl Schemas {
+    /// The embedded packs, and before them those in a folder (`*.pack`), if it is there.
+    ///
+    /// # Errors
+    /// When a file of the folder cannot be read or is no pack.
+    pub fn open(folder: &Path) -> Result<Self, SchemaError> {
+        let mut paths: Vec<PathBuf> = match std::fs::read_dir(folder) {
+            Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(source) => return Err(SchemaError::Io { path: folder.to_owned(), source }),
+        };
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "pack"));
+        paths.sort();
+        let packs = paths.into_iter().map(|path| Ok((Source::Imported(path.clone()), Arc::new(Pack::open(&path)?))));
+        Ok(Self { packs: packs.collect::<Result<_, SchemaError>>()? })
+    }
+
+    /// Only the embedded ones.
+    pub fn embedded() -> Self {
+        Self::default()
+    }
+
+    /// The same with packs that speak first.
+    #[must_use]
+    pub fn with_module(&self, packs: Vec<Pack>) -> Self {
+        let own = packs.into_iter().map(|pack| (Source::Module, Arc::new(pack)));
+        Self { packs: own.chain(self.packs.iter().cloned()).collect() }
+    }
+
+    /// All packs with their sources, those that speak first first.
+    pub fn packs(&self) -> impl Iterator<Item = (&Source, &Pack)> {
+        let own = self.packs.iter().map(|(source, pack)| (source, &**pack));
+        own.chain(EMBEDDED.iter().map(|(_, pack)| (&Source::Embedded, pack)))
+    }
+
+    /// The schema of a type, with the pack that it is from.
+    pub fn get(&self, kind: Kind, ty: &str) -> Option<(Block, &Pack)> {
+        self.packs_of(ty).find_map(|pack| Some((pack.get(kind, ty)?, pack)))
+    }
+
+    /// The type of that kind that is named most like this one.
+    pub fn nearest(&self, kind: Kind, ty: &str) -> Option<&str> {
+        let types = self.packs_of(ty).flat_map(Pack::types).filter(|(k, _)| *k == kind);
+        nearest(ty, types.map(|(_, ty)| ty))
+    }
+
+    /// The packs that can know a type. Of the embedded ones only that of its provider is opened.
+    fn packs_of(&self, ty: &str) -> impl Iterator<Item = &Pack> {
+        let provider = provider_of(ty).to_owned();
+        let embedded = EMBEDDED.iter().filter(move |(name, _)| *name == provider).map(|(_, pack)| pack);
+        self.packs.iter().map(|(_, pack)| &**pack).chain(embedded)
+    }
+}
+
+/// The name that is most like another one, if any is near (Jaro-Winkler, at least 0.8).
+pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = names.map(|other| (strsim::jaro_winkler(name, other), other)).filter(|(score, _)| *score >= 0.8);
+    scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, other)| other)
+}

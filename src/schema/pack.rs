@@ -1,0 +1,185 @@
+//! Schema packs: one provider's schemas in one small file.
+//!
+//! A pack is a zlib stream (RFC 1950) of lines. The first is the [`Head`] as JSON; each of the others is a kind, a type and
+//! a [`Block`] as JSON, with a space between, in order of kind and type. It is inflated when first asked, and a line is
+//! parsed when its type is.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::OnceLock;
+
+use flate2::Compression;
+use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
+use serde::{Deserialize, Serialize};
+
+use super::{Block, Kind, SchemaError};
+
+/// The version of the format.
+const FORMAT: u32 = 1;
+
+/// What a pack says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Version of the format.
+    pub format: u32,
+    /// The provider's local name by convention: what its types begin with.
+    pub name: String,
+    /// Its source address without the host: `hashicorp/aws`.
+    pub provider: String,
+    /// Its version.
+    pub version: String,
+    /// What it was read from.
+    pub source: String,
+    /// The licence of that.
+    pub licence: String,
+}
+
+impl Head {
+    /// The head of a pack of this format.
+    pub fn new(name: &str, provider: &str, version: &str, source: &str, licence: &str) -> Self {
+        let [name, provider, version, source, licence] = [name, provider, version, source, licence].map(str::to_owned);
+        Self { format: FORMAT, name, provider, version, source, licence }
+    }
+}
+
+/// One provider's schemas.
+#[derive(Debug)]
+pub struct Pack {
+    packed: Cow<'static, [u8]>,
+    inflated: OnceLock<Option<Inflated>>,
+}
+
+#[derive(Debug)]
+struct Inflated {
+    text: String,
+    head: Head,
+}
+
+impl Pack {
+    /// A pack in memory. Nothing is read of it yet.
+    pub const fn embedded(packed: &'static [u8]) -> Self {
+        Self { packed: Cow::Borrowed(packed), inflated: OnceLock::new() }
+    }
+
+    /// Makes a pack.
+    ///
+    /// # Panics
+    /// Never: a vector takes what is written to it, and these types have a JSON form.
+    pub fn new(head: &Head, schemas: &BTreeMap<(Kind, String), Block>) -> Self {
+        let mut text = serde_json::to_string(head).expect("a head has a JSON form");
+        for ((kind, ty), block) in schemas {
+            let block = serde_json::to_string(block).expect("a schema has a JSON form");
+            text.push_str(&format!("\n{} {ty} {block}", kind.keyword()));
+        }
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text.as_bytes()).expect("a vector can be written to");
+        Self { packed: Cow::Owned(encoder.finish().expect("a vector can be written to")), inflated: OnceLock::new() }
+    }
+
+    /// Reads a pack from a file.
+    ///
+    /// # Errors
+    /// When it cannot be read or is no pack of this format.
+    pub fn open(path: &Path) -> Result<Self, SchemaError> {
+        let packed = std::fs::read(path).map_err(|source| SchemaError::Io { path: path.to_owned(), source })?;
+        let pack = Self { packed: Cow::Owned(packed), inflated: OnceLock::new() };
+        match pack.inflated() {
+            Some(_) => Ok(pack),
+            None => Err(SchemaError::Content { path: path.to_owned(), why: "it is no schema pack".into() }),
+        }
+    }
+
+    /// Its bytes, as in a file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.packed
+    }
+
+    /// What it says of itself. `None` when it is no pack.
+    pub fn head(&self) -> Option<&Head> {
+        self.inflated().map(|inflated| &inflated.head)
+    }
+
+    /// The schema of a type.
+    pub fn get(&self, kind: Kind, ty: &str) -> Option<Block> {
+        let (_, _, block) = self.lines().find(|(k, t, _)| *k == kind && *t == ty)?;
+        serde_json::from_str(block).ok()
+    }
+
+    /// The types, in order.
+    pub fn types(&self) -> impl Iterator<Item = (Kind, &str)> {
+        self.lines().map(|(kind, ty, _)| (kind, ty))
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (Kind, &str, &str)> {
+        let text = self.inflated().map_or("", |inflated| inflated.text.as_str());
+        text.lines().skip(1).filter_map(|line| {
+            let (keyword, rest) = line.split_once(' ')?;
+            let (ty, block) = rest.split_once(' ')?;
+            Some((Kind::of(keyword)?, ty, block))
+        })
+    }
+
+    fn inflated(&self) -> Option<&Inflated> {
+        let inflate = || {
+            let mut text = String::new();
+            ZlibDecoder::new(&self.packed[..]).read_to_string(&mut text).ok()?;
+            let head: Head = serde_json::from_str(text.lines().next()?).ok()?;
+            (head.format == FORMAT).then_some(Inflated { text, head })
+        };
+        self.inflated.get_or_init(inflate).as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Attribute, NestedBlock, Nesting, Type, Usage};
+    use super::*;
+
+    fn block() -> Block {
+        let attribute = |ty, usage| Attribute { ty, usage };
+        let fields = BTreeMap::from([("x".to_owned(), attribute(Type::Any, Usage::Optional))]);
+        Block {
+            attributes: BTreeMap::from([
+                ("arn".to_owned(), attribute(Type::String, Usage::Computed)),
+                ("ports".to_owned(), attribute(Type::List(Box::new(Type::Number)), Usage::Required)),
+                ("rules".to_owned(), attribute(Type::Set(Box::new(Type::Object(fields))), Usage::OptionalComputed)),
+            ]),
+            blocks: BTreeMap::from([(
+                "logging".to_owned(),
+                NestedBlock { nesting: Nesting::List, min: 0, max: 1, block: Block::default() },
+            )]),
+        }
+    }
+
+    #[test]
+    fn what_was_packed_is_read_back() {
+        let head = Head::new("aws", "hashicorp/aws", "6.0.0", "a test", "MPL-2.0");
+        let schemas = BTreeMap::from([
+            ((Kind::Data, "aws_x".to_owned()), Block::default()),
+            ((Kind::Resource, "aws_x".to_owned()), block()),
+        ]);
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("aws.pack");
+        std::fs::write(&file, Pack::new(&head, &schemas).bytes()).unwrap();
+        let pack = Pack::open(&file).unwrap();
+        assert_eq!(pack.head(), Some(&head));
+        assert_eq!(pack.types().collect::<Vec<_>>(), [(Kind::Resource, "aws_x"), (Kind::Data, "aws_x")]);
+        assert_eq!(pack.get(Kind::Resource, "aws_x"), Some(block()));
+        assert_eq!(pack.get(Kind::Data, "aws_x"), Some(Block::default()));
+        assert_eq!(pack.get(Kind::Resource, "aws"), None);
+    }
+
+    #[test]
+    fn what_is_no_pack_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.pack");
+        let later = Head { format: FORMAT + 1, ..Head::new("x", "x/x", "1", "", "") };
+        for bytes in [b"no".to_vec(), Vec::new(), Pack::new(&later, &BTreeMap::new()).bytes().to_vec()] {
+            std::fs::write(&file, bytes).unwrap();
+            assert!(Pack::open(&file).unwrap_err().to_string().contains("x.pack"));
+        }
+    }
+}
