@@ -21,6 +21,8 @@ pub enum Gate {
     Parse,
     /// Nothing is changed that must not be.
     Guardrails,
+    /// Names, forms and literals are as the providers' schemas say.
+    Schema,
     /// `terraform fmt` leaves the changed lines alone.
     Fmt,
     /// `terraform validate`.
@@ -37,6 +39,7 @@ impl Gate {
         match self {
             Self::Parse => "parse",
             Self::Guardrails => "guardrails",
+            Self::Schema => "schema",
             Self::Fmt => "fmt",
             Self::Validate => "validate",
             Self::Rescan => "rescan",

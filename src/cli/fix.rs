@@ -22,6 +22,7 @@ use crate::rules::{Wish, Wishes};
 use crate::scanner::checkov::{CheckovWorker, ScanRequest};
 use crate::scanner::trivy::Trivy;
 use crate::scanner::{self, ScannerError};
+use crate::schema::Schemas;
 use crate::setup::{self, ModelFile};
 use crate::source::RelPath;
 use crate::validate::{Terraform, Tools};
@@ -124,7 +125,8 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
         prompts: &prompts,
         versions,
     };
-    let tools = Tools { checkov, trivy, terraform };
+    let schemas = Schemas::open(&cache.schemas_dir())?;
+    let tools = Tools { checkov, trivy, terraform, schemas };
     let effort = Effort { candidates: args.candidates.get(), seed: args.seed, ..Effort::default() };
     let report = match loading {
         Loading::Replay(mut replay) => engine::run(inputs, tools, &mut replay, &effort, progress)?,

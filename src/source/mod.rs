@@ -12,7 +12,7 @@ mod tree;
 
 pub use address::{BadAddress, BlockAddr, RelPath, ResourceAddr, local_addr};
 pub use file::{Attribute, Block, Body, Item, SourceError, SourceFile};
-pub use references::{references, references_of};
+pub use references::{references, references_of, uses};
 pub use tree::SourceTree;
 
 #[cfg(test)]

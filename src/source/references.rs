@@ -16,6 +16,13 @@ const NO_REFERENCES: [&str; 3] = ["provider", "providers", "ignore_changes"];
 pub fn references(block: &Block) -> Vec<BlockAddr> {
     let mut finder = Finder::default();
     finder.body(&block.body);
+    finder.blocks()
+}
+
+/// What a block refers to with the attribute that it takes of it, as far as it names one: each mention.
+pub fn uses(block: &Block) -> Vec<(BlockAddr, Option<String>)> {
+    let mut finder = Finder::default();
+    finder.body(&block.body);
     finder.found
 }
 
@@ -23,12 +30,12 @@ pub fn references(block: &Block) -> Vec<BlockAddr> {
 pub fn references_of(expr: &Expression) -> Vec<BlockAddr> {
     let mut finder = Finder::default();
     finder.visit_expr(expr);
-    finder.found
+    finder.blocks()
 }
 
 #[derive(Default)]
 struct Finder {
-    found: Vec<BlockAddr>,
+    found: Vec<(BlockAddr, Option<String>)>,
     /// Names that `for` expressions and dynamic blocks declare where the finder stands.
     declared: Vec<String>,
 }
@@ -55,12 +62,20 @@ impl Finder {
         self.declared.truncate(before);
     }
 
-    fn add(&mut self, keyword: &str, labels: &[&str]) {
-        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-        let addr = BlockAddr { keyword: keyword.to_owned(), labels };
-        if !self.found.contains(&addr) {
-            self.found.push(addr);
+    /// The blocks, in order of the first mention.
+    fn blocks(self) -> Vec<BlockAddr> {
+        let mut blocks = Vec::new();
+        for (addr, _) in self.found {
+            if !blocks.contains(&addr) {
+                blocks.push(addr);
+            }
         }
+        blocks
+    }
+
+    fn add(&mut self, keyword: &str, labels: &[&str], attribute: Option<&str>) {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        self.found.push((BlockAddr { keyword: keyword.to_owned(), labels }, attribute.map(str::to_owned)));
     }
 }
 
@@ -69,13 +84,21 @@ impl Visit for Finder {
         if let Expression::Variable(root) = &traversal.expr
             && !self.declared.iter().any(|name| name == root.as_str())
         {
-            let names: Vec<&str> = traversal.operators.iter().map_while(|op| attribute_name(op.value())).collect();
+            let operators: Vec<&TraversalOperator> = traversal.operators.iter().map(|op| op.value()).collect();
+            let names: Vec<&str> = operators.iter().map_while(|op| attribute_name(op)).collect();
+            // Which instance of a block it is does not matter here.
+            let attribute = |labels: usize| {
+                let mut rest = operators[labels.min(operators.len())..].iter();
+                rest.find(|op| !is_instance(op)).and_then(|op| attribute_name(op))
+            };
             match (root.as_str(), names.as_slice()) {
-                ("var", [name, ..]) => self.add("variable", &[name]),
-                (keyword @ ("local" | "module"), [name, ..]) => self.add(keyword, &[name]),
-                ("data", [ty, name, ..]) => self.add("data", &[ty, name]),
+                ("var", [name, ..]) => self.add("variable", &[name], attribute(1)),
+                (keyword @ ("local" | "module"), [name, ..]) => self.add(keyword, &[name], attribute(1)),
+                ("data", [ty, name, ..]) => self.add("data", &[ty, name], attribute(2)),
                 ("data", _) => {}
-                (root, [name, ..]) if !NO_BLOCKS.contains(&root) => self.add("resource", &[root, name]),
+                (root, [name, ..]) if !NO_BLOCKS.contains(&root) => {
+                    self.add("resource", &[root, name], attribute(1));
+                }
                 _ => {}
             }
         }
@@ -101,6 +124,11 @@ impl Visit for Finder {
         self.visit_template(&node.for_expr.template);
         self.declared.truncate(before);
     }
+}
+
+/// `[0]`, `["a"]`, `[*]`, `.*`, `.0`
+fn is_instance(operator: &TraversalOperator) -> bool {
+    !matches!(operator, TraversalOperator::GetAttr(_))
 }
 
 fn attribute_name(operator: &TraversalOperator) -> Option<&str> {

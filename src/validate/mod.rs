@@ -5,6 +5,7 @@ pub mod guard;
 mod module;
 pub mod prover;
 mod rescan;
+mod schema;
 mod scratch;
 pub mod settle;
 mod terraform;

@@ -15,12 +15,13 @@ use crate::process::ProcessError;
 use crate::scanner::checkov::{CheckovWorker, ScanRequest};
 use crate::scanner::trivy::Trivy;
 use crate::scanner::{CheckKey, ScannerError};
+use crate::schema::Schemas;
 use crate::source::{BlockAddr, RelPath, ResourceAddr, SourceTree, references};
 
 use super::rescan::{self, Keys, Passes};
 use super::scratch::{Scratch, Unit};
 use super::terraform::Terraform;
-use super::{format, guard, module};
+use super::{format, guard, module, schema};
 
 /// A proof that could not be made: nothing is known of the candidate then.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,8 @@ pub struct Tools {
     pub trivy: Option<Trivy>,
     /// Terraform or tofu.
     pub terraform: Option<Terraform>,
+    /// Providers' schemas.
+    pub schemas: Schemas,
 }
 
 /// A finding and the block that it is about, in a unit.
@@ -158,16 +161,21 @@ impl Prover {
     pub fn judge(&mut self, case: &Case, answer: &str) -> Result<Judged, ProofError> {
         let mut verdicts = Vec::new();
         let Some((merged, after)) = self.merge(case, answer, &mut verdicts) else { return Ok(rejected(verdicts)) };
+        let change = guard::Change {
+            before: &self.tree,
+            after: &after,
+            file: &case.file,
+            target: &case.block,
+            companions: &merged.companions,
+        };
         let guarded = timed(&mut verdicts, Gate::Guardrails, || {
-            let guarded = guard::judge(&guard::Change {
-                before: &self.tree,
-                after: &after,
-                file: &case.file,
-                target: &case.block,
-                companions: &merged.companions,
-            });
+            let guarded = guard::judge(&change);
             Ok::<_, ProofError>((pass_or_reject(guarded.reasons.clone()), guarded))
         })?;
+        if is_rejected(&verdicts) {
+            return Ok(rejected(verdicts));
+        }
+        timed(&mut verdicts, Gate::Schema, || Ok::<_, ProofError>((schema::judge(&self.tools.schemas, &change), ())))?;
         if is_rejected(&verdicts) {
             return Ok(rejected(verdicts));
         }
