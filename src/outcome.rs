@@ -146,10 +146,8 @@ pub struct Attempt {
     pub seed: Option<u64>,
     /// The whole prompt as the model saw it, template applied.
     pub prompt: String,
-    /// The grammar that the answer was held to.
-    pub grammar: String,
-    /// How often the answer was gone on with under that grammar, because it named blocks that it did not declare.
-    pub continuations: usize,
+    /// The grammars that the answer was held to, one for each block of it.
+    pub grammars: Vec<String>,
     /// The answer.
     pub answer: String,
     /// Whether the answer ended by itself (not cut at the token limit).

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use crate::finding::{Finding, Tool};
-use crate::grammar::{self, Grammar, Repetition, Scope, Shapes};
+use crate::grammar::{self, Grammar, Names, Scope, Shapes, Wanted};
 use crate::model::Sampling;
 use crate::outcome::{Attempt, Judgement};
 use crate::prompt::{Ask, Prompts, Refusal};
 use crate::rules::{self, Wish};
+use crate::schema::Schemas;
 use crate::source::context::{self, Target};
 use crate::source::{Block, SourceTree};
 use crate::validate::Case;
@@ -20,8 +21,8 @@ use super::{Effort, EngineError, WriteRequest, Writer, Written};
 const WISH_CHARS: usize = 1600;
 /// Refused answers that are shown again, at most: the latest.
 const SHOWN_REFUSALS: usize = 2;
-/// How often an answer is gone on with because it names blocks that are not there yet, at most.
-const CONTINUATIONS: usize = 4;
+/// Blocks that an answer may add, at most.
+const COMPANIONS: usize = 8;
 const TEMPERATURE: f64 = 0.7;
 const TOP_P: f64 = 0.95;
 
@@ -34,6 +35,15 @@ pub(super) struct Question {
     title: String,
     wish: String,
     grammar: Grammar,
+    /// What the first answer is held to, where the rule says what it wants of an attribute.
+    narrow: Option<Grammar>,
+}
+
+impl Question {
+    /// How many answers may be tried: the narrow one comes before the candidates.
+    pub(super) fn tries(&self, effort: &Effort) -> usize {
+        effort.candidates + usize::from(self.narrow.is_some())
+    }
 }
 
 /// Gathers the context and compiles the grammar. `Err` says why the finding cannot be asked about.
@@ -42,6 +52,7 @@ pub(super) fn prepare(
     case: &Case,
     wish: Option<&Wish>,
     companion_types: &BTreeSet<String>,
+    schemas: &Schemas,
     effort: &Effort,
     writer: &dyn Writer,
 ) -> Result<Question, String> {
@@ -49,19 +60,16 @@ pub(super) fn prepare(
     let target = context::target(tree, &case.file, &case.block, effort.context_tokens, &count)
         .ok_or_else(|| format!("{} is no longer in {}", case.block, case.file))?;
     let dir = case.file.parent();
-    let declared = tree.declared(&dir);
-    let block = tree.find(&dir, &case.block).map(|(_, block)| block);
-    let has = |key: &str| block.is_some_and(|block| block.body.attribute(key).is_some());
-    let repetition = match (has("count"), has("for_each")) {
-        (true, _) => Some(Repetition::Count),
-        (false, true) => Some(Repetition::ForEach),
-        (false, false) => None,
+    let (_, block) = tree.find(&dir, &case.block).ok_or_else(|| format!("{} is no longer there", case.block))?;
+    let scope = Scope {
+        target: block,
+        names: Names::of(tree, &dir),
+        schemas: schemas.clone(),
+        companion_types: companion_types_of(case, wish, companion_types),
+        wanted: wish.and_then(|wish| wanted(case, wish)),
+        shapes: shapes_of(tree, case, wish),
     };
-    let types = companion_types_of(wish, companion_types, &declared);
-    let shapes = shapes_of(tree, case, wish);
-    let scope =
-        Scope { target: &case.block, declared: &declared, companion_types: &types, repetition, shapes: &shapes };
-    let grammar = grammar::compile(&scope).map_err(|e| format!("no grammar: {e}"))?;
+    let grammar = grammar::compile(scope).map_err(|e| format!("no grammar: {e}"))?;
     let hinted = match (wish, case.finding.tool) {
         (Some(wish), Tool::Checkov) => wish.clone(),
         _ => rules::from_hints(&case.finding),
@@ -73,7 +81,8 @@ pub(super) fn prepare(
         None => hinted,
     };
     let wish = hinted.to_prompt(WISH_CHARS);
-    Ok(Question { finding: case.finding.clone(), target, related, title, wish, grammar })
+    let narrow = grammar.narrow();
+    Ok(Question { finding: case.finding.clone(), target, related, title, wish, grammar, narrow })
 }
 
 /// What the rule's paths and the module's blocks of the same type show of names.
@@ -88,24 +97,24 @@ fn shapes_of(tree: &SourceTree, case: &Case, wish: Option<&Wish>) -> Shapes {
     Shapes::learn(keys, blocks.map(|block| &block.body))
 }
 
-/// The types that the rule connects, those that the module has already, and those that the scanner knows.
-fn companion_types_of(
-    wish: Option<&Wish>,
-    known: &BTreeSet<String>,
-    declared: &BTreeSet<crate::source::BlockAddr>,
-) -> BTreeSet<String> {
-    let mut types = known.clone();
-    types.extend(wish.into_iter().flat_map(|wish| wish.resource_types.iter().cloned()));
-    let resources = declared.iter().filter(|block| block.keyword == "resource");
-    types.extend(resources.filter_map(|block| block.resource_type().map(str::to_owned)));
-    types
+/// What the rule says of an attribute's value in blocks of the target's type.
+fn wanted(case: &Case, wish: &Wish) -> Option<Wanted> {
+    let key = wish.key_for(case.block.resource_type()?)?;
+    Some(Wanted { path: rules::names_of(key), values: wish.passing()? })
 }
 
-/// The first answer is greedy, and so is the first that is told why it was refused; what comes after is sampled, as is
-/// every answer after one that repeated an earlier one.
-pub(super) fn sampling(case: &Case, number: usize, attempts: &[Attempt], seed: u64) -> Sampling {
+/// The types that companions may have: see [`grammar::companion_types`].
+fn companion_types_of(case: &Case, wish: Option<&Wish>, known: &BTreeSet<String>) -> BTreeSet<String> {
+    let Some(ty) = case.block.resource_type() else { return BTreeSet::new() };
+    let connected = wish.into_iter().flat_map(|wish| &wish.resource_types).map(String::as_str);
+    grammar::companion_types(ty, connected, known.iter().map(String::as_str))
+}
+
+/// The first answer is greedy, and so is the first that is told why it was refused (and the narrow one before them); what
+/// comes after is sampled, as is every answer after one that repeated an earlier one.
+pub(super) fn sampling(question: &Question, case: &Case, number: usize, attempts: &[Attempt], seed: u64) -> Sampling {
     let repeated = attempts.last().is_some_and(|attempt| attempt.verdicts.is_empty());
-    if number <= 2 && !repeated {
+    if number <= 2 + usize::from(question.narrow.is_some()) && !repeated {
         return Sampling::Greedy;
     }
     let digest = Sha256::digest(format!("{seed}\0{}\0{number}", case.finding.id));
@@ -153,14 +162,18 @@ pub(super) fn attempt(
             max_tokens: effort.answer_tokens,
         })
     };
-    let mut written = write(&question.grammar)?;
-    let mut continuations = 0;
+    let grammar = question.narrow.as_ref().filter(|_| number == 1).unwrap_or(&question.grammar);
+    let mut written = write(grammar)?;
+    let mut grammars = vec![grammar.lark().to_owned()];
     while written.complete
-        && continuations < CONTINUATIONS
-        && let Some(grammar) = question.grammar.going_on(&written.text)
+        && let Some(grammar) = question.grammar.next(&written.text)
     {
-        continuations += 1;
+        if grammars.len() > COMPANIONS {
+            written.complete = false;
+            break;
+        }
         let more = write(&grammar)?;
+        grammars.push(grammar.lark().to_owned());
         written = Written { stats: written.stats.gone_on_with(more.stats), ..more };
     }
     Ok(Attempt {
@@ -170,10 +183,9 @@ pub(super) fn attempt(
             Sampling::Seeded { seed, .. } => Some(seed),
         },
         prompt: written.prompt,
-        grammar: question.grammar.lark().to_owned(),
+        grammars,
         answer: written.text,
         complete: written.complete,
-        continuations,
         omitted: question.target.omitted.clone(),
         stats: written.stats,
         verdicts: Vec::new(),

@@ -200,7 +200,7 @@ fn one(
         return Ok(());
     }
     let rule = inputs.wishes.get(&case.finding.rule);
-    let question = match ask::prepare(prover.tree(), &case, rule, inputs.companion_types, effort, writer) {
+    let question = match ask::prepare(prover.tree(), &case, rule, inputs.companion_types, prover.schemas(), effort, writer) {
         Ok(question) => question,
         Err(reason) => {
             item.unfixed = Some(reason);
@@ -208,9 +208,9 @@ fn one(
         }
     };
     let before = item.attempts.len();
-    for number in before + 1..=before + effort.candidates {
+    for number in before + 1..=before + question.tries(effort) {
         interrupt::check()?;
-        let sampling = ask::sampling(&case, number, &item.attempts, effort.seed);
+        let sampling = ask::sampling(&question, &case, number, &item.attempts, effort.seed);
         let refusals = ask::refusals(&item.attempts, &item.taken_back);
         let asked = ask::attempt(&question, inputs.prompts, &refusals, number, sampling, effort, writer);
         let mut attempt = match asked {

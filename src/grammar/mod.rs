@@ -1,35 +1,42 @@
 //! Compiles, for one finding, the language of allowed answers: overrides of the target and its companions.
 //!
-//! In: the target's address, the names that the module declares, the resource types that a companion may have.
-//! Out: [`Grammar`], a Lark text for llguidance. That an answer declares what it names, a context-free grammar cannot
-//! say: [`Grammar::going_on`] gives the language of its continuations that do.
+//! In: the target, what its module declares, the providers' schemas, what the rule says of values, the types that a
+//! companion may have. Out: [`Grammar`], a Lark text for llguidance, and after it those of the blocks that an answer goes
+//! on to add, see [`Grammar::next`].
 //!
 //! By construction there are no comments, so no skip comments; no `count`, `for_each`, `provisioner`, `connection` or
-//! `ignore_changes`; no function that reads files; no reference to a block that is neither in the module nor a companion.
+//! `ignore_changes`; no function that reads files; no argument that the type does not have, none twice, no value of
+//! another type, and in new blocks none missing; no reference to a block that is neither in the module nor in the answer,
+//! to an attribute that its type does not have, or in a circle.
 
-mod going_on;
+mod companions;
 mod hcl;
+mod names;
+mod references;
 mod shapes;
+mod stage;
+mod typed;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::ApproximateTokEnv;
 use llguidance::{Matcher, ParserFactory};
 
-use crate::source::BlockAddr;
+use crate::schema::Schemas;
+use crate::source::{Block, BlockAddr};
 
+pub use companions::companion_types;
+pub use names::{Names, Repetition};
 pub use shapes::Shapes;
+pub use typed::Wanted;
 
-/// A compiled language of answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A compiled language: of answers, or of those that begin with what has been written so far.
+#[derive(Clone, Debug)]
 pub struct Grammar {
-    /// The start rule and what only it uses, then `rules`.
     lark: String,
-    /// Blocks, bodies, values, references.
-    rules: String,
-    /// What the module declares.
-    declared: BTreeSet<BlockAddr>,
+    context: Arc<stage::Context>,
 }
 
 impl Grammar {
@@ -38,10 +45,10 @@ impl Grammar {
         &self.lark
     }
 
-    /// Whether a text is a word of the language. For texts that no model wrote under it; byte by byte, so not fast.
+    /// Whether a text is an answer, over all stages. For texts that no model wrote under it; byte by byte, so not fast.
     ///
     /// # Errors
-    /// When the grammar does not compile.
+    /// When a stage does not compile.
     pub fn accepts(&self, text: &str) -> Result<bool, GrammarError> {
         let env = ApproximateTokEnv::single_byte_env();
         let broken = |error: String| GrammarError::Broken(error);
@@ -52,33 +59,32 @@ impl Grammar {
             return Err(broken(error));
         }
         let bytes = env.tokenize(text);
-        Ok(matcher.try_consume_tokens(&bytes).is_ok_and(|n| n == bytes.len())
-            && matcher.is_accepting().is_ok_and(|accepting| accepting))
+        let taken = matcher.try_consume_tokens(&bytes).unwrap_or(0);
+        if !matcher.is_accepting().is_ok_and(|accepting| accepting) {
+            return Ok(false);
+        }
+        match self.next(&text[..taken]) {
+            Some(next) if taken > 0 => next.accepts(text),
+            _ => Ok(taken == bytes.len()),
+        }
     }
 }
 
-/// What an answer may name.
+/// What an answer is about, and what it may name.
 #[derive(Clone, Debug)]
 pub struct Scope<'a> {
     /// The block that the answer overrides.
-    pub target: &'a BlockAddr,
-    /// Blocks and locals (`local.x`) that the module declares.
-    pub declared: &'a BTreeSet<BlockAddr>,
-    /// Resource types that a companion may have; those of other providers than the target's are left out.
-    pub companion_types: &'a BTreeSet<String>,
-    /// Whether `each.*` or `count.index` may be written, as the target has `for_each` or `count`.
-    pub repetition: Option<Repetition>,
-    /// Names that are known to be nested blocks, or attributes.
-    pub shapes: &'a Shapes,
-}
-
-/// How the target is repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repetition {
-    /// `count`
-    Count,
-    /// `for_each`
-    ForEach,
+    pub target: &'a Block,
+    /// What the module declares.
+    pub names: Names,
+    /// Providers' schemas.
+    pub schemas: Schemas,
+    /// Resource types that a companion may have, see [`companion_types`].
+    pub companion_types: BTreeSet<String>,
+    /// What the rule says of an attribute's value.
+    pub wanted: Option<Wanted>,
+    /// Names that are known to be nested blocks, or attributes, where there is no schema.
+    pub shapes: Shapes,
 }
 
 /// A finding for which no grammar can be built.
@@ -95,48 +101,21 @@ pub enum GrammarError {
     Keyword(String),
 }
 
-/// Data sources that need no argument, or whose arguments are a document: what identities and policies are built of.
-const DATA_SOURCES: [&str; 8] = [
-    "aws_caller_identity",
-    "aws_iam_policy_document",
-    "aws_partition",
-    "aws_region",
-    "azurerm_client_config",
-    "azurerm_subscription",
-    "google_client_config",
-    "google_project",
-];
-
 /// Compiles the language of answers for one target.
 ///
 /// # Errors
 /// When the target is of a kind, or has a name, that no answer can be written for.
-pub fn compile(scope: &Scope<'_>) -> Result<Grammar, GrammarError> {
-    let target = scope.target;
+pub fn compile(scope: Scope<'_>) -> Result<Grammar, GrammarError> {
+    let target = scope.target.addr();
     if !matches!(target.keyword.as_str(), "resource" | "data" | "module" | "provider") {
-        return Err(GrammarError::Keyword(target.keyword.clone()));
+        return Err(GrammarError::Keyword(target.keyword));
     }
     if !target.labels.iter().all(|label| is_name(label)) {
-        return Err(GrammarError::Label(target.clone()));
+        return Err(GrammarError::Label(target));
     }
-    let provider = target.resource_type().map(provider_of);
-    let companions: Vec<&str> = match provider {
-        Some(provider) => {
-            let own = scope.companion_types.iter().map(String::as_str);
-            own.filter(|ty| provider_of(ty) == provider && is_name(ty)).collect()
-        }
-        None => Vec::new(),
-    };
-    let data: Vec<&str> = DATA_SOURCES.into_iter().filter(|ty| Some(provider_of(ty)) == provider).collect();
-    let name = target.labels.last().map_or("this", String::as_str);
-    let has = |ty: &str| scope.declared.contains(&BlockAddr::resource(ty, name));
-    let (taken, free): (Vec<&str>, Vec<&str>) = companions.into_iter().partition(|ty| has(ty));
-    let new = hcl::Companions { free: &free, taken: &taken, data: &data, name };
-    let mut rules = hcl::companions(&new);
-    rules.push_str(&hcl::references(scope, &new));
-    rules.push_str(&hcl::bodies(scope.shapes));
-    let lark = hcl::start(target, !new.is_empty()) + &rules;
-    Ok(Grammar { lark, rules, declared: scope.declared.clone() })
+    let Scope { target: block, names, schemas, companion_types: types, wanted, shapes } = scope;
+    let body = block.body.clone();
+    Ok(stage::first(Arc::new(stage::Context { target, body, names, schemas, types, wanted, shapes })))
 }
 
 /// The provider's local name by convention: what stands before the first `_` of a type.
@@ -151,27 +130,52 @@ fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::{RelPath, SourceFile, SourceTree};
 
-    fn grammar_for(target: &BlockAddr) -> Grammar {
-        let declared = BTreeSet::from([
-            target.clone(),
-            BlockAddr::resource("aws_kms_key", "main"),
-            BlockAddr { keyword: "variable".into(), labels: vec!["env".into()] },
-            BlockAddr { keyword: "local".into(), labels: vec!["tags".into()] },
-        ]);
-        let shapes = Shapes::learn(["versioning/[0]/enabled"], []);
-        let companion_types = ["aws_s3_bucket_versioning", "aws_kms_key", "azurerm_key_vault"].map(String::from).into();
-        compile(&Scope {
-            target,
-            declared: &declared,
-            companion_types: &companion_types,
-            repetition: None,
-            shapes: &shapes,
+    const MODULE: &str = r#"
+resource "aws_s3_bucket" "data" {
+  acl = "public-read"
+  versioning {
+    enabled = false
+  }
+}
+resource "aws_kms_key" "main" {
+  count = 1
+}
+resource "aws_sns_topic" "main" {
+}
+variable "env" {
+  type = string
+}
+locals {
+  tags = { a = "b" }
+}
+"#;
+
+    /// The grammar for a block of a module.
+    pub(super) fn grammar_for(target: &BlockAddr, module: &str) -> Grammar {
+        wanting(target, module, None)
+    }
+
+    fn wanting(target: &BlockAddr, module: &str, wanted: Option<Wanted>) -> Grammar {
+        let path = RelPath::new("main.tf").unwrap();
+        let tree = SourceTree::from_files("/", [SourceFile::parse(path, module.into()).unwrap()]);
+        let dir = RelPath::default();
+        let schemas = Schemas::embedded();
+        let known = ["aws_s3_bucket_versioning", "aws_s3_bucket_public_access_block"];
+        compile(Scope {
+            target: tree.find(&dir, target).unwrap().1,
+            names: Names::of(&tree, &dir),
+            companion_types: companion_types(target.resource_type().unwrap_or_default(), [], known),
+            schemas,
+            wanted,
+            shapes: Shapes::default(),
         })
         .unwrap()
     }
 
-    fn accepts(grammar: &Grammar, answer: &str) -> bool {
+    #[track_caller]
+    pub(super) fn accepts(grammar: &Grammar, answer: &str) -> bool {
         grammar.accepts(answer).unwrap()
     }
 
@@ -181,12 +185,12 @@ mod tests {
 
     #[track_caller]
     fn yes(answer: &str) {
-        assert!(accepts(&grammar_for(&bucket()), answer), "refused: {answer}");
+        assert!(accepts(&grammar_for(&bucket(), MODULE), answer), "refused: {answer}");
     }
 
     #[track_caller]
     fn no(answer: &str) {
-        assert!(!accepts(&grammar_for(&bucket()), answer), "accepted: {answer}");
+        assert!(!accepts(&grammar_for(&bucket(), MODULE), answer), "accepted: {answer}");
     }
 
     fn with(item: &str) -> String {
@@ -196,44 +200,41 @@ mod tests {
     #[test]
     fn overrides_of_all_shapes_are_words() {
         yes(&with("acl = null"));
-        yes(&with("acl = \"private\"\n  days = 7\n  force = false"));
-        yes(&with("versioning {\n    enabled = true\n    rule {\n      days = -1.5\n    }\n  }"));
-        yes(&with("ports = [80, 443]"));
-        yes(&with("ports = []"));
-        yes(&with("cidrs = [\n    \"10.0.0.0/8\",\n    \"10.1.0.0/16\",\n  ]"));
+        yes(&with("acl = \"private\"\n  force_destroy = false\n  bucket = var.env"));
+        yes(&with("versioning {\n    enabled = true\n  }"));
+        yes(&with("versioning = null"));
+        yes(&with("cors_rule {\n    allowed_origins = []\n    allowed_methods = [\"GET\", \"PUT\"]\n  }"));
         yes(&with("tags = {\n    Name = \"a\"\n    \"x/y\" = var.env\n  }"));
         yes(&with("tags = merge(local.tags, {\n    Name = \"a\"\n  })"));
-        yes(&with("key = aws_kms_key.main.arn"));
-        yes(&with("key = aws_kms_key.main[0].arn"));
-        yes(&with("name = \"${var.env}-100%-\\\"x\\\"\""));
+        yes(&with("policy = aws_kms_key.main[0].arn"));
+        yes(&with("bucket = \"${var.env}-100%-\\\"x\\\"\""));
         yes(&with(
             "policy = jsonencode({\n    Statement = [\n      {\n        Effect = \"Deny\"\n      },\n    ]\n  })",
         ));
-        yes(&with("lifecycle_rule {}"));
         yes(&with("lifecycle {\n    create_before_destroy = true\n  }\n  acl = null"));
     }
 
     #[test]
     fn companions_follow_named_after_the_target() {
-        let companion = "\n\nresource \"aws_s3_bucket_versioning\" \"data\" {\n  bucket = aws_s3_bucket.data.id\n}";
+        let companion = "\n\nresource \"aws_s3_bucket_versioning\" \"data\" {\n  bucket = aws_s3_bucket.data.id\n  \
+                         versioning_configuration {\n    status = \"Enabled\"\n  }\n}";
         yes(&format!("resource \"aws_s3_bucket\" \"data\" {{\n}}{companion}"));
         yes(&format!("{}{companion}", with("acl = null")));
         yes(&format!("{}\n\ndata \"aws_caller_identity\" \"current\" {{}}", with("acl = null")));
-        yes(&with("key = aws_kms_key.data_logs.arn"));
         no(&format!("{}{}", with("acl = null"), companion.replace("\"data\"", "\"other\"")));
+        no(&format!("{}{}", with("acl = null"), companion.replace("  bucket = aws_s3_bucket.data.id\n", "")));
         no(&format!("{}\n\nresource \"azurerm_key_vault\" \"data\" {{\n  a = 1\n}}", with("acl = null")));
         no(&format!("{}\n\nresource \"aws_made_up\" \"data\" {{\n  a = 1\n}}", with("acl = null")));
     }
 
     #[test]
     fn a_companion_does_not_take_the_name_of_a_block_that_stands() {
-        let key = |name: &str| format!("{}\n\nresource \"aws_kms_key\" \"{name}\" {{\n  a = 1\n}}", with("acl = null"));
-        let main = BlockAddr::resource("aws_sns_topic", "main");
-        let accepts = |answer: &str| {
-            accepts(&grammar_for(&main), &answer.replace("aws_s3_bucket\" \"data", "aws_sns_topic\" \"main"))
-        };
-        assert!(!accepts(&key("main")));
-        assert!(accepts(&key("main_key")));
+        let key = |name: &str| format!("\n\nresource \"aws_kms_key\" \"{name}\" {{\n  is_enabled = true\n}}");
+        let topic = "resource \"aws_sns_topic\" \"main\" {\n  name = \"a\"\n}";
+        let grammar = grammar_for(&BlockAddr::resource("aws_sns_topic", "main"), MODULE);
+        assert!(!accepts(&grammar, &format!("{topic}{}", key("main"))));
+        assert!(accepts(&grammar, &format!("{topic}{}", key("main_key"))));
+        assert!(!accepts(&grammar, &format!("{topic}{0}{0}", key("main_key"))));
     }
 
     #[test]
@@ -254,63 +255,131 @@ mod tests {
         no(&with("count = 0"));
         no(&with("for_each = {}"));
         no(&with("lifecycle {\n    ignore_changes = [acl]\n  }"));
-        no(&with("provisioner {\n    command = \"x\"\n  }"));
+        no(&with("provisioner \"local-exec\" {\n    command = \"x\"\n  }"));
     }
 
     #[test]
-    fn a_known_block_cannot_be_written_as_an_attribute() {
-        yes(&with("versioning {\n    enabled = true\n  }"));
+    fn what_the_type_does_not_have_cannot_be_written() {
+        no(&with("acls = \"private\""));
+        no(&with("arn = \"x\""));
         no(&with("versioning = {\n    enabled = true\n  }"));
-        yes(&with("versionings = {\n    enabled = true\n  }"));
+        no(&with("versioning {\n    enable = true\n  }"));
+        no(&with("tags {\n    a = \"b\"\n  }"));
+        no(&with("bucket = null"));
+    }
+
+    #[test]
+    fn values_of_another_type_cannot_be_written() {
+        no(&with("force_destroy = \"yes\""));
+        no(&with("force_destroy = var.env"));
+        no(&with("acl = true"));
+        no(&with("acl = local.tags"));
+        no(&with("acl = [\"private\"]"));
+        no(&with("tags = \"a\""));
+    }
+
+    #[test]
+    fn nothing_can_be_written_twice_or_left_out() {
+        no(&with("acl = \"private\"\n  acl = \"public-read\""));
+        no(&with("versioning {\n    enabled = true\n  }\n  versioning {\n    enabled = true\n  }"));
+        let cors = "cors_rule {\n    allowed_methods = []\n    allowed_origins = []\n  }";
+        yes(&with(&format!("{cors}\n  {cors}")));
+        no(&with("cors_rule {\n    allowed_methods = []\n  }"));
     }
 
     #[test]
     fn names_that_do_not_exist_and_file_functions_cannot_be_written() {
-        no(&with("key = aws_kms_key.other.arn"));
-        no(&with("key = var.other"));
-        no(&with("key = file(\"x\")"));
-        no(&with("name = \"${file(\"x\")}\""));
-        no(&with("name = each.key"));
+        no(&with("policy = aws_kms_key.other.arn"));
+        no(&with("policy = aws_kms_key.main.arn"));
+        no(&with("policy = aws_kms_key.main[0].arns"));
+        no(&with("policy = var.other"));
+        no(&with("policy = file(\"x\")"));
+        no(&with("bucket = \"${file(\"x\")}\""));
+        no(&with("bucket = each.key"));
+    }
+
+    #[test]
+    fn only_the_wanted_values_can_be_written_where_they_are_wanted() {
+        let wanted = |path: &[&str], values: serde_json::Value| {
+            let path = path.iter().map(ToString::to_string).collect();
+            let wanted = Wanted { path, values: values.as_array().unwrap().clone() };
+            wanting(&bucket(), MODULE, Some(wanted))
+        };
+        let versioning = wanted(&["versioning", "enabled"], serde_json::json!([true]));
+        assert!(accepts(&versioning, &with("versioning {\n    enabled = true\n  }")));
+        assert!(!accepts(&versioning, &with("versioning {\n    enabled = false\n  }")));
+        let target = wanted(&["logging", "target_prefix"], serde_json::json!(["a", "b"]));
+        assert!(accepts(&target, &with("logging {\n    target_bucket = \"x\"\n    target_prefix = \"b\"\n  }")));
+        assert!(!accepts(&target, &with("logging {\n    target_bucket = \"x\"\n    target_prefix = \"c\"\n  }")));
+        let of_another_type = wanted(&["force_destroy"], serde_json::json!(["maybe"]));
+        assert!(accepts(&of_another_type, &with("force_destroy = true")));
+    }
+
+    #[test]
+    fn what_the_rule_leaves_one_value_for_is_one_sentence() {
+        let narrow = |path: &[&str], values: serde_json::Value| {
+            let path = path.iter().map(ToString::to_string).collect();
+            let wanted = Wanted { path, values: values.as_array().unwrap().clone() };
+            wanting(&bucket(), MODULE, Some(wanted)).narrow()
+        };
+        let versioning = narrow(&["versioning", "enabled"], serde_json::json!([true])).unwrap();
+        assert!(accepts(&versioning, &with("versioning {\n    enabled = true\n  }")));
+        for other in ["versioning {\n    enabled = true\n    mfa_delete = true\n  }", "acl = null", "versioning = null"] {
+            assert!(!accepts(&versioning, &with(other)), "{other}");
+        }
+        let prefix = narrow(&["logging", "target_prefix"], serde_json::json!(["a"])).unwrap();
+        assert!(accepts(&prefix, &with("logging {\n    target_bucket = \"x\"\n    target_prefix = \"a\"\n  }")));
+        assert!(!accepts(&prefix, &with("logging {\n    target_prefix = \"a\"\n  }")), "the bucket is required");
+        assert!(!accepts(&prefix, &with("logging {\n    target_bucket = \"x\"\n  }")));
+        let lock = narrow(&["object_lock_configuration", "rule", "default_retention", "mode"], serde_json::json!(["X"]));
+        assert!(accepts(
+            &lock.unwrap(),
+            &with("object_lock_configuration {\n    rule {\n      default_retention {\n        mode = \"X\"\n      }\n    }\n  }")
+        ));
+        let any = narrow(&["policy"], serde_json::json!([])).unwrap();
+        assert!(accepts(&any, &with("policy = \"x\"")) && !accepts(&any, &with("acl = \"x\"")));
+        assert!(narrow(&["versionings", "enabled"], serde_json::json!([true])).is_none());
+        assert!(narrow(&["force_destroy"], serde_json::json!(["maybe"])).is_none());
+    }
+
+    #[test]
+    fn a_type_without_a_schema_has_a_language_of_any_names() {
+        let target = BlockAddr::resource("acme_thing", "x");
+        let module = "resource \"acme_thing\" \"x\" {\n}\nresource \"acme_key\" \"k\" {\n}\n";
+        let grammar = grammar_for(&target, module);
+        let with = |item: &str| format!("resource \"acme_thing\" \"x\" {{\n  {item}\n}}");
+        assert!(accepts(&grammar, &with("key = acme_key.k.whatever\n  rule {\n    days = -1.5\n  }")));
+        assert!(!accepts(&grammar, &with("key = acme_key.other.id")));
+        assert!(!accepts(&grammar, &with("count = 0")));
     }
 
     /// What the prompts show as right answers must be writable.
     #[test]
     fn the_worked_examples_are_words() {
         let prompts = crate::prompt::Prompts::embedded().unwrap();
-        let types = ["aws_kms_key", "aws_s3_bucket_public_access_block"].map(String::from).into();
         for turns in prompts.opening()[1..].chunks(2) {
             let blocks = turns[0].content.split("```hcl\n").skip(1).filter_map(|part| part.split("```").next());
-            let mut module = blocks.collect::<String>();
+            let module = blocks.collect::<String>() + "\n";
             let answer = &turns[1].content;
             let header: Vec<&str> = answer.split('"').collect();
             let target = BlockAddr::resource(header[1], header[3]);
-            module.push('\n');
-            let path = crate::source::RelPath::new("main.tf").unwrap();
-            let file = crate::source::SourceFile::parse(path, module.into_bytes()).unwrap();
-            let declared = file.body().blocks().map(crate::source::Block::addr).collect();
-            let shapes = Shapes::learn([], file.body().blocks().map(|block| &block.body));
-            let scope = Scope {
-                target: &target,
-                declared: &declared,
-                companion_types: &types,
-                repetition: None,
-                shapes: &shapes,
-            };
-            assert!(accepts(&compile(&scope).unwrap(), answer), "{answer}");
+            assert!(accepts(&grammar_for(&target, &module), answer), "{answer}");
         }
     }
 
     #[test]
     fn what_has_no_language_is_an_error() {
-        let none = BTreeSet::new();
-        let odd = BlockAddr::resource("aws_s3_bucket", "a\"b");
+        let text = "resource \"aws_s3_bucket\" \"a b\" {\n}\n";
+        let file = SourceFile::parse(RelPath::default(), text.into()).unwrap();
+        let target = file.body().blocks().next().unwrap();
         let scope = Scope {
-            target: &odd,
-            declared: &BTreeSet::new(),
-            companion_types: &none,
-            repetition: None,
-            shapes: &Shapes::default(),
+            target,
+            names: Names::default(),
+            schemas: Schemas::embedded(),
+            companion_types: BTreeSet::new(),
+            wanted: None,
+            shapes: Shapes::default(),
         };
-        assert_eq!(compile(&scope), Err(GrammarError::Label(odd.clone())));
+        assert_eq!(compile(scope).unwrap_err(), GrammarError::Label(target.addr()));
     }
 }

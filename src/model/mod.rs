@@ -39,13 +39,13 @@ use candle_core::Device;
 
 pub use chat::{ChatTurn, Role};
 pub use config::{Architecture, Config};
+pub use constraint::{Constraint, Grammars};
 pub use device::{device_name, parse_device, threads};
 pub use error::ModelError;
 pub use generate::{Generation, Prompt, Request, Session};
 pub use sampler::Sampling;
 
 use chat::ChatTemplate;
-use constraint::Grammars;
 use forward::Transformer;
 use gguf::Gguf;
 use tokenizer::Tokenizer;
@@ -127,12 +127,9 @@ impl Model {
         self.template.render(turns)
     }
 
-    /// Whether a grammar compiles, without generating.
-    ///
-    /// # Errors
-    /// [`ModelError::Grammar`] with what is wrong.
-    pub fn check_grammar(&self, lark: &str) -> Result<(), ModelError> {
-        self.grammars.start(lark).map(drop)
+    /// The tables by which grammars over the model's tokens are compiled.
+    pub fn grammars(&self) -> &Grammars {
+        &self.grammars
     }
 
     /// The logits at every position of a sequence, one row of [`Config::vocab`] values per token. For tests and evaluation:
@@ -171,7 +168,7 @@ mod tests {
         assert_eq!(model.count_tokens("<|im_start|>"), 12, "as plain text");
         assert!(model.load_seconds() > 0.0);
         assert_eq!(model.file(), path);
-        assert!(matches!(model.check_grammar("start: nowhere"), Err(ModelError::Grammar(_))));
-        model.check_grammar(r#"start: "a""#).unwrap();
+        assert!(matches!(model.grammars().start("start: nowhere"), Err(ModelError::Grammar(_))));
+        model.grammars().start(r#"start: "a""#).unwrap();
     }
 }

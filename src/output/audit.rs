@@ -1,7 +1,10 @@
 //! The audit log: one JSON object a line, each with the hash of the line before it, so that a changed, missing or added
 //! line shows. The manifest holds the hash of the whole file.
 //!
-//! `run` is the first line, then for each finding its `attempt`s with prompt, grammar and answer, and its `outcome`.
+//! `run` is the first line, then for each finding its `attempt`s with prompt, grammars and answer, and its `outcome`. Grammars
+//! are named by their SHA-256; the text stands in a line of its own, `grammar`, before the first attempt under it.
+
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -58,8 +61,19 @@ pub fn log(report: &RunReport) -> Result<String, OutputError> {
             "model": run.model, "prompts_sha256": run.prompts_sha256, "base_sha256": base, "counts": run.counts,
         }),
     )?;
+    let mut told = BTreeSet::new();
     for (outcome, said) in report.outcomes.iter().zip(run.findings) {
         for attempt in &outcome.attempts {
+            let mut hashes = Vec::new();
+            for lark in &attempt.grammars {
+                let sha256 = sha256_hex(lark);
+                if told.insert(sha256.clone()) {
+                    log.push("grammar", json!({ "sha256": sha256, "lark": lark }))?;
+                }
+                hashes.push(sha256);
+            }
+            let mut attempt = serde_json::to_value(attempt)?;
+            attempt["grammars"] = hashes.into();
             log.push("attempt", json!({ "finding": said.id, "attempt": attempt }))?;
         }
         log.push("outcome", json!({ "finding": said }))?;
@@ -129,9 +143,11 @@ mod tests {
         let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let kinds: Vec<_> = lines.iter().map(|line| line["kind"].as_str().unwrap()).collect();
         let pair = ["attempt", "outcome"];
-        assert_eq!(kinds, [&["run", "attempt"][..], &pair, &pair, &pair, &pair, &["outcome"]].concat());
-        assert_eq!(lines[1]["attempt"]["answer"], "{}");
-        assert_eq!(lines[1]["attempt"]["verdicts"][0]["reasons"][0], "CKV_AWS_20 still fails");
+        assert_eq!(kinds, [&["run", "grammar", "attempt"][..], &pair, &pair, &pair, &pair, &["outcome"]].concat());
+        assert_eq!(lines[2]["attempt"]["answer"], "{}");
+        assert_eq!(lines[2]["attempt"]["grammars"][0], lines[1]["sha256"]);
+        assert_eq!(lines[1]["sha256"], sha256_hex(lines[1]["lark"].as_str().unwrap()));
+        assert_eq!(lines[2]["attempt"]["verdicts"][0]["reasons"][0], "CKV_AWS_20 still fails");
         assert_eq!(lines[0]["base_sha256"]["main.tf"], sha256_hex(sample::MAIN.as_bytes()));
     }
 

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::finding::Finding;
 
 pub use cache::{Wishes, WishesError};
+pub use text::names_of;
 
 /// What a rule wants.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -55,6 +56,17 @@ impl Wish {
     /// The attribute path that is inspected in resources of a type.
     pub fn key_for(&self, resource_type: &str) -> Option<&str> {
         self.keys_by_type.get(resource_type).map(String::as_str).or(self.inspected_key.as_deref())
+    }
+
+    /// The values of the inspected attribute that pass, where the rule lists them; none where any does. `None` where the
+    /// rule says nothing of what the attribute must be.
+    pub fn passing(&self) -> Option<Vec<Value>> {
+        match (self.expected.as_slice(), self.forbidden.as_slice()) {
+            _ if self.any_value => Some(Vec::new()),
+            ([], [Value::Bool(bad)]) => Some(vec![Value::Bool(!bad)]),
+            ([], _) => None,
+            (expected, _) => Some(expected.to_vec()),
+        }
     }
 
     /// The same wish with the attribute path of one resource type.
@@ -102,6 +114,18 @@ mod tests {
         assert_eq!(wish.key_for("t3"), Some("a"));
         let wish = wish.for_type("t2");
         assert_eq!((wish.inspected_key.as_deref(), wish.keys_by_type.len()), (Some("b/[0]/c"), 0));
+    }
+
+    #[test]
+    fn what_passes_is_what_the_rule_lists() {
+        let json = |values: Value| values.as_array().unwrap().clone();
+        let expecting = Wish { expected: json(serde_json::json!(["a", "b"])), ..Wish::default() };
+        assert_eq!(expecting.passing(), Some(json(serde_json::json!(["a", "b"]))));
+        assert_eq!(Wish { any_value: true, ..expecting }.passing(), Some(Vec::new()));
+        let forbidding = |values: Value| Wish { forbidden: json(values), ..Wish::default() }.passing();
+        assert_eq!(forbidding(serde_json::json!([true])), Some(json(serde_json::json!([false]))));
+        assert_eq!(forbidding(serde_json::json!(["x"])), None);
+        assert_eq!(Wish::default().passing(), None);
     }
 
     #[test]

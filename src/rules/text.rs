@@ -53,7 +53,7 @@ impl Wish {
 
     /// `None` when the rule says nothing of values.
     fn key_sentence(&self, key: &str) -> Option<String> {
-        let path = attributes(key);
+        let path = names_of(key);
         let name = path.join(".");
         let (expected, forbidden) = (literals(&self.expected), literals(&self.forbidden));
         let (must, value) = if self.any_value {
@@ -91,7 +91,7 @@ impl Wish {
 }
 
 /// The names of a key's path: list positions dropped.
-fn attributes(key: &str) -> Vec<String> {
+pub fn names_of(key: &str) -> Vec<String> {
     let position = |part: &str| part.starts_with('[') || part == "*" || part.bytes().all(|b| b.is_ascii_digit());
     key.split('/').filter(|part| !part.is_empty() && !position(part)).map(str::to_owned).collect()
 }

@@ -22,7 +22,7 @@ pub use prebuilt::read as read_prebuilt;
 pub use terraform::read as read_terraform;
 
 /// What a block may hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Block {
     /// Attributes by name.
     #[serde(rename = "a", default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -33,7 +33,7 @@ pub struct Block {
 }
 
 /// An attribute.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Attribute {
     /// What its value is.
     #[serde(rename = "t")]
@@ -44,7 +44,7 @@ pub struct Attribute {
 }
 
 /// Who sets an attribute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Usage {
     /// The configuration must.
     #[serde(rename = "r")]
@@ -78,7 +78,7 @@ impl Usage {
 }
 
 /// The type of a value (Terraform language, "Type Constraints").
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Type {
     /// Text.
@@ -100,7 +100,7 @@ pub enum Type {
 }
 
 /// A nested block.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NestedBlock {
     /// How several stand together.
     #[serde(rename = "n")]
@@ -122,7 +122,7 @@ fn is_zero(n: &u32) -> bool {
 }
 
 /// How nested blocks of a type stand together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Nesting {
     /// One, or none.

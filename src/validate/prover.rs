@@ -136,6 +136,11 @@ impl Prover {
         &self.tree
     }
 
+    /// The providers' schemas.
+    pub fn schemas(&self) -> &Schemas {
+        &self.tools.schemas
+    }
+
     /// The accepted fix that closes a finding already, if one does.
     ///
     /// # Errors

@@ -6,5 +6,6 @@
 mod cases;
 mod common;
 mod fix;
+mod grammar;
 mod model;
 mod scanner;

@@ -98,7 +98,7 @@ fn attempt(attempt: &Attempt) -> v1::Attempt {
         number: attempt.number,
         seed: attempt.seed,
         prompt_sha256: sha256_hex(attempt.prompt.as_bytes()),
-        grammar_sha256: sha256_hex(attempt.grammar.as_bytes()),
+        grammars_sha256: attempt.grammars.iter().map(sha256_hex).collect(),
         answer_tokens: attempt.stats.answer_tokens,
         verdicts: attempt.verdicts.iter().map(verdict).collect(),
     }

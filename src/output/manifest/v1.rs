@@ -150,8 +150,8 @@ pub struct Attempt {
     pub seed: Option<u64>,
     /// SHA-256 of the prompt.
     pub prompt_sha256: String,
-    /// SHA-256 of the grammar.
-    pub grammar_sha256: String,
+    /// SHA-256 of the grammars, one for each block of the answer.
+    pub grammars_sha256: Vec<String>,
     /// Tokens of the answer.
     pub answer_tokens: usize,
     /// What the gates said.

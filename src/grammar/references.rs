@@ -1,0 +1,155 @@
+//! The terminals of references: for each kind of value, the expressions that lead to one.
+//!
+//! A block can refer to all that the module and the answer declare, but for what leads back to itself, and to new blocks
+//! of the types that a companion may have: what is named so must be declared after it (see [`super::stage`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use crate::schema::{Block, Kind, Schemas};
+use crate::source::BlockAddr;
+
+use super::companions::New;
+use super::is_name;
+use super::names::{Class, Names, Repetition};
+
+/// Attributes by which a new block is referred to.
+const REFERRED: [&str; 22] = [
+    "account_id",
+    "arn",
+    "bucket",
+    "bucket_domain_name",
+    "client_id",
+    "crypto_key_id",
+    "dns_name",
+    "email",
+    "id",
+    "json",
+    "key_id",
+    "member",
+    "name",
+    "object_id",
+    "partition",
+    "principal_id",
+    "project",
+    "region",
+    "self_link",
+    "subscription_id",
+    "tenant_id",
+    "url",
+];
+
+/// An expression as a regular expression, and what it is.
+type Head = (Class, String);
+
+/// What a block's values can refer to.
+#[derive(Clone, Debug)]
+pub(super) struct References {
+    heads: Vec<Head>,
+}
+
+/// The kinds of values that have a terminal of their own, by its name.
+const TERMINALS: [(Class, &str); 6] = [
+    (Class::Text, "REF_TEXT"),
+    (Class::Number, "REF_NUMBER"),
+    (Class::Bool, "REF_BOOL"),
+    (Class::List, "REF_LIST"),
+    (Class::Map, "REF_MAP"),
+    (Class::Open, "REF"),
+];
+
+impl References {
+    /// What the block `of` can refer to.
+    pub(super) fn new(names: &Names, schemas: &Schemas, of: &BlockAddr, new: &New<'_>) -> Self {
+        let behind = names.behind(of);
+        let mut heads = Vec::new();
+        let mut blocks: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+        for (addr, name) in names.iter().filter(|(addr, _)| !behind.contains(*addr)) {
+            if !addr.labels.iter().all(|label| is_name(label)) {
+                continue;
+            }
+            match (addr.keyword.as_str(), addr.labels.as_slice(), name.repetition) {
+                (keyword @ ("resource" | "data"), [ty, label], repetition) => {
+                    let place = match repetition {
+                        None => label.clone(),
+                        Some(Repetition::Count) => format!(r"{label}\[0\]"),
+                        // Its keys are not known.
+                        Some(Repetition::ForEach) => continue,
+                    };
+                    blocks.entry((keyword, ty)).or_default().push(place);
+                }
+                ("module", [_], None) if !name.outputs.is_empty() => {
+                    let outputs: Vec<&str> = name.outputs.iter().map(String::as_str).collect();
+                    heads.push((Class::Open, format!(r"{}\.({})", escape(&addr.to_string()), outputs.join("|"))));
+                }
+                ("variable" | "local", [_], _) => heads.push((name.class, escape(&addr.to_string()))),
+                _ => {}
+            }
+        }
+        for ((keyword, ty), places) in blocks {
+            let prefix = if keyword == "data" { r"data\." } else { "" };
+            let place = format!(r"{prefix}{ty}\.({})", places.join("|"));
+            let schema = Kind::of(keyword).and_then(|kind| schemas.get(kind, ty)).map(|(schema, _)| schema);
+            heads.extend(attributes(&place, schema.as_ref(), |_| true));
+        }
+        for (kind, ty, name) in new.referred(names, of) {
+            let prefix = if kind == Kind::Data { r"data\." } else { "" };
+            let schema = schemas.get(kind, ty).map(|(schema, _)| schema);
+            heads.extend(attributes(&format!(r"{prefix}{ty}\.{name}"), schema.as_ref(), |name| REFERRED.contains(&name)));
+        }
+        match names.repetition(of) {
+            Some(Repetition::Count) => heads.push((Class::Number, r"count\.index".into())),
+            Some(Repetition::ForEach) => {
+                heads.push((Class::Text, r"each\.key".into()));
+                heads.push((Class::Open, r"each\.value".into()));
+            }
+            None => {}
+        }
+        Self { heads }
+    }
+
+    /// The terminal of references that can stand where such a value is wanted, if there are any.
+    pub(super) fn terminal(&self, wanted: Class) -> Option<&'static str> {
+        let (_, terminal) = TERMINALS.iter().find(|(class, _)| *class == wanted)?;
+        self.fitting(wanted).next().map(|_| *terminal)
+    }
+
+    fn fitting(&self, wanted: Class) -> impl Iterator<Item = &str> {
+        self.heads.iter().filter(move |(class, _)| class.fits(wanted)).map(|(_, head)| head.as_str())
+    }
+
+    /// The terminals, and strings with references in them. llguidance's lexer is greedy and does not go back, so each
+    /// terminal is decided by its own characters: a plain part of a string holds no `${`.
+    pub(super) fn lark(&self) -> String {
+        let mut text = String::new();
+        for (class, terminal) in TERMINALS {
+            let heads: Vec<&str> = self.fitting(class).collect();
+            if !heads.is_empty() {
+                let _ = writeln!(text, "{terminal}: /{}/", heads.join("|"));
+            }
+        }
+        let plain = r#"[^"\\$%\x00-\x1f\x7f]|\\["\\nrt]|[$%][^"\\{$%\x00-\x1f\x7f]"#;
+        let heads: Vec<&str> = self.fitting(Class::Text).collect();
+        let template = if heads.is_empty() { String::new() } else { format!(r"|\$\{{({})\}}", heads.join("|")) };
+        let _ = writeln!(text, "STRING: /\"({plain}{template})*\"/");
+        let _ = writeln!(text, "PLAIN: /\"({plain})*\"/");
+        text
+    }
+}
+
+/// The attributes of blocks at some places, by kind.
+fn attributes(places: &str, schema: Option<&Block>, wanted: impl Fn(&str) -> bool) -> Vec<Head> {
+    let Some(schema) = schema else { return vec![(Class::Open, format!(r"{places}\.[a-z][a-z0-9_]*"))] };
+    let mut by_class: BTreeMap<Class, BTreeSet<&str>> = BTreeMap::new();
+    for (name, attribute) in schema.attributes.iter().filter(|(name, _)| wanted(name)) {
+        by_class.entry(Class::of(&attribute.ty)).or_default().insert(name);
+    }
+    let alternatives = by_class.into_iter().filter(|(class, _)| *class != Class::Other);
+    let head = |names: BTreeSet<&str>| format!(r"{places}\.({})", names.into_iter().collect::<Vec<_>>().join("|"));
+    alternatives.map(|(class, names)| (class, head(names))).collect()
+}
+
+/// Escapes for a regular expression inside `/…/`; labels hold only letters, digits, `_`, `-`, addresses also `.`.
+fn escape(text: &str) -> String {
+    text.replace('.', "\\.")
+}
