@@ -187,6 +187,12 @@ mod tests {
         let report = dir.path().join("report.sarif");
         let log = sarif(Tool::Checkov, "3.0", &findings(), &["b c.tf".to_owned()]);
         assert_eq!(log.runs[0].tool.driver.rules.as_ref().unwrap().len(), 1);
+        let invocation = &serde_json::to_value(&log).unwrap()["runs"][0]["invocations"][0];
+        assert_eq!(invocation["executionSuccessful"], false);
+        let file = &invocation["toolExecutionNotifications"][0]["locations"][0]["physicalLocation"]["artifactLocation"];
+        assert_eq!((&file["uri"], &file["uriBaseId"]), (&"b%20c.tf".into(), &"%SRCROOT%".into()));
+        let whole = serde_json::to_value(sarif(Tool::Checkov, "3.0", &[], &[])).unwrap();
+        assert_eq!(whole["runs"][0]["invocations"][0]["executionSuccessful"], true);
         std::fs::write(&report, serde_json::to_vec(&log).unwrap()).unwrap();
         let read = crate::report::read(&report, dir.path()).unwrap();
         assert_eq!(read.findings[0].id, findings()[0].id);

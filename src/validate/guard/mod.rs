@@ -190,11 +190,21 @@ resource "aws_security_group" "web" {
     fn a_block_may_say_what_it_is_called_itself_and_use_what_every_account_has() {
         assert_eq!(added("kms_key_id = \"alias/aws/ebs\""), Guarded::default());
         assert_eq!(added("log_bucket = \"${var.env}-logs\""), Guarded::default());
+        assert_eq!(added("rule {\n    id = \"expire\"\n  }"), Guarded::default());
+        assert_eq!(added("origin_group {\n    origin_id = \"failover\"\n  }"), Guarded::default());
+        let managed = "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole";
+        assert_eq!(added(&format!("policy_arn = \"{managed}\"")), Guarded::default());
+        refused(&added("log_bucket = \"alias/aws/x\""), "alias/aws/x");
         let group = "resource \"aws_security_group\"";
         let named =
             |ty: &str| replaced(group, &format!("resource \"{ty}\" \"web\" {{\n  bucket = \"logs\"\n}}\n{group}"));
         assert_eq!(named("aws_s3_bucket"), Guarded::default());
         refused(&named("aws_s3_bucket_versioning"), "logs");
+        let nested = "resource \"aws_s3_bucket\" \"web\" {\n  destination {\n    bucket = \"replica\"\n  }\n}";
+        refused(&replaced(group, &format!("{nested}\n{group}")), "replica");
+        let policy = |name: &str| added(&format!("policy = \"arn:aws:s3:::{name}/*\""));
+        refused(&policy("replica"), "replica");
+        assert_eq!(policy("known"), Guarded::default());
     }
 
     #[test]

@@ -46,6 +46,15 @@ static ENTRY: LazyLock<Regex> = LazyLock::new(|| pattern(r#"([A-Za-z_][\w-]*)"?\
 static REFERENCE_NAME: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(^|_)(ids?|arns?|self_link|bucket|bucket_name|kms_key|kms_key_name|key_ring)$"));
 
+/// Arguments of that form whose value is a label, given by who writes it.
+const LABELS: [&str; 4] = ["id", "origin_id", "rule_id", "statement_id"];
+
+/// What AWS itself keeps in every account: managed policies, and the default keys by their aliases.
+static AWS_OWN: LazyLock<Regex> = LazyLock::new(|| pattern("^arn:aws[a-z-]*:iam::aws:"));
+
+/// A bucket's ARN holds no account, only the bucket's name.
+static BUCKET_ARN: LazyLock<Regex> = LazyLock::new(|| pattern(r"arn:aws[a-z-]*:s3:::([a-z0-9][a-z0-9.-]*)"));
+
 static SECRET_NAME: LazyLock<Regex> = LazyLock::new(|| {
     let names = "password|passwd|passphrase|secret|secret_key|private_key|access_key|api_key|token|connection_string";
     pattern(&format!("(?i)(^|_)({names})$"))
@@ -116,28 +125,41 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &impl Fn(&str) -> b
         if let Some(found) = PLACEHOLDER.find(text) {
             refuse(format!("{:?} is a placeholder", found.as_str()));
         }
-        if names_another(addr, name, text) {
+        if names_another(addr, path, text) {
             refuse(format!("{text:?} names what the module does not have; refer to a block, or add one"));
         }
         for found in GIVEN_OUT.find_iter(text).map(|found| found.as_str()).filter(|found| !known(found)) {
             refuse(format!("{found:?} is made up; use what the module has, or create it"));
         }
+        for bucket in BUCKET_ARN.captures_iter(text).filter(|bucket| !known(&bucket[1])) {
+            refuse(format!("{:?} is made up; use what the module has, or create it", &bucket[0]));
+        }
         addresses(addr, path, text, known, guarded);
     }
 }
 
-/// Whether an argument's value is the name of another thing. What the block itself is called is its own to say
-/// (`bucket` of an `aws_s3_bucket`, `secret_id` of a `google_secret_manager_secret`), and the keys that AWS manages are
-/// there in every account.
-fn names_another(addr: &BlockAddr, name: &str, text: &str) -> bool {
-    let own = |stem: &str| addr.resource_type().is_some_and(|ty| ty.ends_with(&format!("_{stem}")));
+/// Whether an argument's value is the name of another thing. What the block itself is called is its own to say (`bucket` of
+/// an `aws_s3_bucket`, `secret_id` of a `google_secret_manager_secret`; not what a block in it calls so), and what AWS
+/// itself keeps is there in every account.
+fn names_another(addr: &BlockAddr, path: &str, text: &str) -> bool {
+    let name = path.rsplit('.').next().unwrap_or(path);
     let stem = name.strip_suffix("_id").or_else(|| name.strip_suffix("_name")).unwrap_or(name);
-    REFERENCE_NAME.is_match(name) && !own(stem) && !text.contains("${") && !text.starts_with("alias/aws/")
+    let own = name == path && addr.resource_type().is_some_and(|ty| ty.ends_with(&format!("_{stem}")));
+    let everywhere = AWS_OWN.is_match(text) || (name.contains("key") && text.starts_with("alias/aws/"));
+    REFERENCE_NAME.is_match(name) && !LABELS.contains(&name) && !own && !text.contains("${") && !everywhere
 }
 
 /// Public addresses cannot be known; private ones, and how wide a range is, are a choice for a person to look at.
 fn addresses(addr: &BlockAddr, path: &str, text: &str, known: &impl Fn(&str) -> bool, guarded: &mut Guarded) {
+    // `iam::aws` holds no address.
+    let in_word = |at: usize, len: usize| {
+        let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == ':');
+        part(text[..at].chars().next_back()) || part(text[at + len..].chars().next())
+    };
     for found in ADDRESS.captures_iter(text) {
+        if found.name("ip").is_some_and(|ip| in_word(ip.start(), ip.len())) {
+            continue;
+        }
         let Ok(ip) = found["ip"].parse::<IpAddr>() else { continue };
         let prefix = found.name("prefix").and_then(|prefix| prefix.as_str().parse::<u8>().ok());
         // All addresses, or none in particular: the scanners judge that.
