@@ -103,6 +103,7 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
     };
     output::bundle::check_target(&args.out)?;
     // The model loads and the scanner imports while the rest is read.
+    let schemas = Schemas::open(&cache.schemas_dir())?;
     let loading = start_loading(args, cache)?;
     let mut checkov = cache.checkov_python().map(|python| CheckovWorker::start(&python)).transpose()?;
     // All of the root: what is in scope may refer to, or be called from, what is not.
@@ -125,7 +126,6 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
         prompts: &prompts,
         versions,
     };
-    let schemas = Schemas::open(&cache.schemas_dir())?;
     let tools = Tools { checkov, trivy, terraform, schemas };
     let effort = Effort { candidates: args.candidates.get(), seed: args.seed, ..Effort::default() };
     let report = match loading {

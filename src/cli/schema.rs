@@ -1,5 +1,6 @@
 //! `caulk schema list|show|import`
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use comfy_table::{ContentArrangement, Table, presets};
@@ -101,6 +102,13 @@ fn import(from: &[PathBuf], out: &Path) -> Result<ExitStatus, Failure> {
     let mut packs = Vec::new();
     for path in from {
         packs.extend(read(path)?);
+    }
+    let mut names = BTreeMap::new();
+    for head in packs.iter().filter_map(Pack::head) {
+        if let Some(other) = names.insert(&head.name, &head.provider).filter(|other| **other != head.provider) {
+            let what = format!("both {other} and {} are called {}", head.provider, head.name);
+            return Err(Failure::new(ExitStatus::Usage, what).hint("import them one by one: the last one stays"));
+        }
     }
     std::fs::create_dir_all(out).map_err(OutputError::io("write", out))?;
     let mut said = Vec::new();

@@ -93,17 +93,13 @@ impl Checker {
     }
 
     fn limits(&mut self, body: &Body, schema: &Block) {
-        let dynamic = |name: &str| {
-            body.blocks()
-                .any(|block| block.keyword == "dynamic" && block.labels.first().is_some_and(|label| label == name))
-        };
         for (name, nested) in &schema.blocks {
             let count = u32::try_from(body.blocks().filter(|block| block.keyword == *name).count()).unwrap_or(u32::MAX);
             let max = most(nested);
             if max > 0 && count > max {
                 self.tell(name, &format!("there are {count} of these blocks; there can be {max}"));
             }
-            if count < nested.min && !dynamic(name) {
+            if count < nested.min && !is_dynamic(body, name) {
                 self.tell(name, "this block must be there");
             }
         }
@@ -111,8 +107,10 @@ impl Checker {
 
     fn missing(&mut self, body: &Body, schema: &Block) {
         for (name, attribute) in &schema.attributes {
-            let block_form = as_block(&attribute.ty).is_some() && body.blocks().any(|block| block.keyword == *name);
-            if attribute.usage == Usage::Required && body.attribute(name).is_none() && !block_form {
+            let block_form = as_block(&attribute.ty).is_some()
+                && (is_dynamic(body, name) || body.blocks().any(|block| block.keyword == *name));
+            let set = body.attribute(name).is_some_and(|written| !matches!(written.expr, Expression::Null(_)));
+            if attribute.usage == Usage::Required && !set && !block_form {
                 self.tell(name, "must be set");
             }
         }
@@ -123,10 +121,13 @@ impl Checker {
         match (value, ty) {
             (Expression::Null(_), _) | (_, Type::Any) => {}
             (Expression::Parenthesis(inner), _) => self.value(name, inner.inner(), ty),
-            (Expression::String(text), Type::Bool) if !matches!(text.as_str(), "true" | "false") => {
+            // As cty converts: bools also from digits, numbers from decimals (go-cty docs, "Type Conversion").
+            (Expression::String(text), Type::Bool) if !matches!(text.as_str(), "true" | "false" | "1" | "0") => {
                 self.tell(name, &wrong("a string"));
             }
-            (Expression::String(text), Type::Number) if text.parse::<f64>().is_err() => {
+            (Expression::String(text), Type::Number)
+                if !text.starts_with(|c: char| c.is_ascii_digit() || c == '-') || text.parse::<f64>().is_err() =>
+            {
                 self.tell(name, &wrong("a string"));
             }
             (Expression::Bool(_), Type::Number) => self.tell(name, &wrong("a bool")),
@@ -165,6 +166,12 @@ impl Checker {
             _ => {}
         }
     }
+}
+
+/// Whether blocks of that type are made by a `dynamic` block.
+fn is_dynamic(body: &Body, name: &str) -> bool {
+    let mut blocks = body.blocks().filter(|block| block.keyword == "dynamic");
+    blocks.any(|block| block.labels.first().is_some_and(|label| label == name))
 }
 
 fn key_name(key: &ObjectKey) -> Option<&str> {
@@ -265,6 +272,7 @@ mod tests {
     #[test]
     fn what_must_be_there_is_told() {
         told("aws_iam_role", "name = \"x\"", "assume_role_policy: must be set");
+        told("aws_iam_role", "assume_role_policy = null", "assume_role_policy: must be set");
         told("aws_s3_bucket_versioning", "bucket = \"x\"", "versioning_configuration: this block must be there");
         told("aws_s3_bucket", "cors_rule {\n  allowed_methods = []\n}", "cors_rule.allowed_origins: must be set");
     }
@@ -272,6 +280,8 @@ mod tests {
     #[test]
     fn literals_must_be_of_the_type() {
         told("aws_sqs_queue", "fifo_queue = \"yes\"", "fifo_queue: must be bool, not a string");
+        well("aws_sqs_queue", "fifo_queue = \"1\"");
+        told("aws_sqs_queue", "delay_seconds = \"inf\"", "delay_seconds: must be number, not a string");
         told("aws_sqs_queue", "delay_seconds = true", "delay_seconds: must be number, not a bool");
         told("aws_sqs_queue", "name = [\"x\"]", "name: must be string, not a list");
         told("aws_sqs_queue", "tags = \"x\"", "tags: must be map(string), not a single value");

@@ -1,10 +1,12 @@
 //! All schemas that there are, found by type.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Block, Kind, Pack, SchemaError};
+use super::{Block, Kind, Pack, SchemaError, versions};
 use crate::grammar::provider_of;
+use crate::source::{RelPath, SourceTree};
 
 /// The packs that are part of the binary. `caulk schema import` makes them, see `packs/README.md`.
 static EMBEDDED: [(&str, Pack); 4] = [
@@ -25,10 +27,12 @@ pub enum Source {
     Module,
 }
 
-/// Schemas by type, from several packs; the first that knows a type speaks.
+/// Schemas by type, from one pack for each provider: the first.
 #[derive(Clone, Debug, Default)]
 pub struct Schemas {
     packs: Vec<(Source, Arc<Pack>)>,
+    /// Providers of which a module wants another version than the pack's, with what it wants.
+    unfit: BTreeMap<String, String>,
 }
 
 impl Schemas {
@@ -45,7 +49,7 @@ impl Schemas {
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "pack"));
         paths.sort();
         let packs = paths.into_iter().map(|path| Ok((Source::Imported(path.clone()), Arc::new(Pack::open(&path)?))));
-        Ok(Self { packs: packs.collect::<Result<_, SchemaError>>()? })
+        Ok(Self { packs: packs.collect::<Result<_, SchemaError>>()?, unfit: BTreeMap::new() })
     }
 
     /// Only the embedded ones.
@@ -57,7 +61,32 @@ impl Schemas {
     #[must_use]
     pub fn with_module(&self, packs: Vec<Pack>) -> Self {
         let own = packs.into_iter().map(|pack| (Source::Module, Arc::new(pack)));
-        Self { packs: own.chain(self.packs.iter().cloned()).collect() }
+        Self { packs: own.chain(self.packs.iter().cloned()).collect(), unfit: BTreeMap::new() }
+    }
+
+    /// The same for modules (one and the root module that it is called from) that want certain versions of their providers:
+    /// packs of others are left aside.
+    #[must_use]
+    pub fn fit_for(&self, tree: &SourceTree, dirs: &[&RelPath]) -> Self {
+        let mut fit = Self { packs: self.packs.clone(), unfit: BTreeMap::new() };
+        for (provider, wanted) in dirs.iter().flat_map(|dir| versions::wanted(tree, dir)) {
+            let version = fit.pack_of(&provider).and_then(Pack::head).map(|head| head.version.clone());
+            if version.is_some_and(|version| !wanted.admits(&version)) {
+                fit.unfit.insert(provider, wanted.to_string());
+            }
+        }
+        fit
+    }
+
+    /// Why there is no schema of a type.
+    pub fn why_none(&self, ty: &str) -> String {
+        let provider = provider_of(ty);
+        match self.unfit.get(provider) {
+            Some(wanted) => format!(
+                "the module wants {provider} {wanted}, of which there is no schema (`caulk schema import` adds one)"
+            ),
+            None => format!("there is no schema of {ty} (`caulk schema import` adds one)"),
+        }
     }
 
     /// All packs with their sources, those that speak first first.
@@ -68,20 +97,25 @@ impl Schemas {
 
     /// The schema of a type, with the pack that it is from.
     pub fn get(&self, kind: Kind, ty: &str) -> Option<(Block, &Pack)> {
-        self.packs_of(ty).find_map(|pack| Some((pack.get(kind, ty)?, pack)))
+        let pack = self.pack_of(ty)?;
+        Some((pack.get(kind, ty)?, pack))
     }
 
     /// The type of that kind that is named most like this one.
     pub fn nearest(&self, kind: Kind, ty: &str) -> Option<&str> {
-        let types = self.packs_of(ty).flat_map(Pack::types).filter(|(k, _)| *k == kind);
+        let types = self.pack_of(ty)?.types().filter(|(k, _)| *k == kind);
         nearest(ty, types.map(|(_, ty)| ty))
     }
 
-    /// The packs that can know a type. Of the embedded ones only that of its provider is opened.
-    fn packs_of(&self, ty: &str) -> impl Iterator<Item = &Pack> {
-        let provider = provider_of(ty).to_owned();
-        let embedded = EMBEDDED.iter().filter(move |(name, _)| *name == provider).map(|(_, pack)| pack);
-        self.packs.iter().map(|(_, pack)| &**pack).chain(embedded)
+    /// The pack of the provider that a type is of. Of the embedded ones only that one is opened.
+    pub fn pack_of(&self, ty: &str) -> Option<&Pack> {
+        let provider = provider_of(ty);
+        if self.unfit.contains_key(provider) {
+            return None;
+        }
+        let own = self.packs.iter().map(|(_, pack)| &**pack);
+        let mut own = own.filter(|pack| pack.head().is_some_and(|head| head.name == provider));
+        own.next().or_else(|| EMBEDDED.iter().find(|(name, _)| *name == provider).map(|(_, pack)| pack))
     }
 }
 

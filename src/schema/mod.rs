@@ -1,7 +1,8 @@
 //! What a provider's resource types, data sources and configuration consist of: attributes with their types, nested blocks.
 //!
 //! In: the packs that are part of the binary, packs that the user imported, and what an initialised module's own providers
-//! say of themselves; later ones win. Out: [`Block`]s by kind and type, from [`Schemas`].
+//! say of themselves; of one provider the last of them speaks, if it is of a version that the module wants. Out: [`Block`]s by
+//! kind and type, from [`Schemas`].
 
 mod check;
 mod library;
@@ -9,6 +10,7 @@ mod pack;
 mod page;
 mod prebuilt;
 mod terraform;
+mod versions;
 
 use std::collections::BTreeMap;
 
@@ -189,7 +191,8 @@ pub enum SchemaError {
 impl From<SchemaError> for crate::exit::Failure {
     fn from(error: SchemaError) -> Self {
         Self::new(crate::exit::ExitStatus::Input, error.to_string()).hint(
-            "schemas come from `terraform providers schema -json`, an unpacked prebuilt provider package, or a .pack file",
+            "schemas come from `terraform providers schema -json`, an unpacked prebuilt provider package, or a .pack file; \
+             a .pack file in the cache that cannot be read can be taken away or imported again",
         )
     }
 }

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -19,6 +20,8 @@ use super::{Block, Kind, SchemaError};
 
 /// The version of the format.
 const FORMAT: u32 = 1;
+/// Bytes that a pack may inflate to, at most; the largest provider's is 4 MiB.
+const LARGEST: u64 = 64 << 20;
 
 /// What a pack says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,19 +46,66 @@ impl Head {
         let [name, provider, version, source, licence] = [name, provider, version, source, licence].map(str::to_owned);
         Self { format: FORMAT, name, provider, version, source, licence }
     }
+
+    /// A pack may come from anywhere: its name becomes that of a file, and all of this is shown on terminals.
+    fn check(&self) -> Result<(), String> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if !self.name.starts_with(|c: char| c.is_ascii_lowercase()) || !self.name.chars().all(plain) {
+            return Err(format!("{:?} is no name of a provider", self.name));
+        }
+        match [&self.provider, &self.version, &self.source, &self.licence]
+            .iter()
+            .find(|text| text.contains(char::is_control))
+        {
+            Some(text) => Err(format!("{text:?} has control characters")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// One provider's schemas.
 #[derive(Debug)]
 pub struct Pack {
     packed: Cow<'static, [u8]>,
-    inflated: OnceLock<Option<Inflated>>,
+    inflated: OnceLock<Result<Inflated, String>>,
 }
 
 #[derive(Debug)]
 struct Inflated {
     text: String,
     head: Head,
+    /// Where in the text the JSON of each type stands.
+    types: BTreeMap<(Kind, String), Range<usize>>,
+}
+
+impl Inflated {
+    /// What a pack's bytes hold, or why they are no pack.
+    fn new(packed: &[u8]) -> Result<Self, String> {
+        let mut text = String::new();
+        let read = ZlibDecoder::new(packed).take(LARGEST).read_to_string(&mut text);
+        read.map_err(|error| format!("it is no schema pack: {error}"))?;
+        let first = text.lines().next().unwrap_or_default();
+        let head: Head = serde_json::from_str(first).map_err(|error| format!("it is no schema pack: {error}"))?;
+        if head.format != FORMAT {
+            return Err(format!("it is of format {}, this caulk reads {FORMAT}; import it again", head.format));
+        }
+        head.check()?;
+        let mut types = BTreeMap::new();
+        let mut at = first.len() + 1;
+        for line in text[at.min(text.len())..].lines() {
+            let mut parts = line.splitn(3, ' ');
+            let (keyword, ty, block) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+            let (Some(kind), Some(ty), Some(block)) = (Kind::of(keyword), ty, block) else {
+                return Err(format!(
+                    "a line of it is of no type: {}",
+                    line.chars().take(60).collect::<String>().escape_debug()
+                ));
+            };
+            types.insert((kind, ty.to_owned()), at + line.len() - block.len()..at + line.len());
+            at += line.len() + 1;
+        }
+        Ok(Self { text, head, types })
+    }
 }
 
 impl Pack {
@@ -87,8 +137,8 @@ impl Pack {
         let packed = std::fs::read(path).map_err(|source| SchemaError::Io { path: path.to_owned(), source })?;
         let pack = Self { packed: Cow::Owned(packed), inflated: OnceLock::new() };
         match pack.inflated() {
-            Some(_) => Ok(pack),
-            None => Err(SchemaError::Content { path: path.to_owned(), why: "it is no schema pack".into() }),
+            Ok(_) => Ok(pack),
+            Err(why) => Err(SchemaError::Content { path: path.to_owned(), why: why.clone() }),
         }
     }
 
@@ -99,37 +149,24 @@ impl Pack {
 
     /// What it says of itself. `None` when it is no pack.
     pub fn head(&self) -> Option<&Head> {
-        self.inflated().map(|inflated| &inflated.head)
+        self.inflated().as_ref().ok().map(|inflated| &inflated.head)
     }
 
     /// The schema of a type.
     pub fn get(&self, kind: Kind, ty: &str) -> Option<Block> {
-        let (_, _, block) = self.lines().find(|(k, t, _)| *k == kind && *t == ty)?;
-        serde_json::from_str(block).ok()
+        let inflated = self.inflated().as_ref().ok()?;
+        let block = inflated.types.get(&(kind, ty.to_owned()))?;
+        serde_json::from_str(&inflated.text[block.clone()]).ok()
     }
 
     /// The types, in order.
     pub fn types(&self) -> impl Iterator<Item = (Kind, &str)> {
-        self.lines().map(|(kind, ty, _)| (kind, ty))
+        let inflated = self.inflated().as_ref().ok().into_iter();
+        inflated.flat_map(|inflated| inflated.types.keys().map(|(kind, ty)| (*kind, ty.as_str())))
     }
 
-    fn lines(&self) -> impl Iterator<Item = (Kind, &str, &str)> {
-        let text = self.inflated().map_or("", |inflated| inflated.text.as_str());
-        text.lines().skip(1).filter_map(|line| {
-            let (keyword, rest) = line.split_once(' ')?;
-            let (ty, block) = rest.split_once(' ')?;
-            Some((Kind::of(keyword)?, ty, block))
-        })
-    }
-
-    fn inflated(&self) -> Option<&Inflated> {
-        let inflate = || {
-            let mut text = String::new();
-            ZlibDecoder::new(&self.packed[..]).read_to_string(&mut text).ok()?;
-            let head: Head = serde_json::from_str(text.lines().next()?).ok()?;
-            (head.format == FORMAT).then_some(Inflated { text, head })
-        };
-        self.inflated.get_or_init(inflate).as_ref()
+    fn inflated(&self) -> &Result<Inflated, String> {
+        self.inflated.get_or_init(|| Inflated::new(&self.packed))
     }
 }
 
@@ -177,7 +214,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("x.pack");
         let later = Head { format: FORMAT + 1, ..Head::new("x", "x/x", "1", "", "") };
-        for bytes in [b"no".to_vec(), Vec::new(), Pack::new(&later, &BTreeMap::new()).bytes().to_vec()] {
+        let outside = Head::new("../x", "x/x", "1", "", "");
+        let loud = Head::new("x", "x/\u{1b}[2J", "1", "", "");
+        let packed = |head: &Head| Pack::new(head, &BTreeMap::new()).bytes().to_vec();
+        for bytes in [b"no".to_vec(), Vec::new(), packed(&later), packed(&outside), packed(&loud)] {
             std::fs::write(&file, bytes).unwrap();
             assert!(Pack::open(&file).unwrap_err().to_string().contains("x.pack"));
         }

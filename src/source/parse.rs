@@ -1,5 +1,5 @@
-//! hcl-edit's syntax tree into caulk's spans. Besides this file only `references.rs` walks hcl-edit's types; `file.rs`
-//! keeps its expressions.
+//! hcl-edit's syntax tree into caulk's spans. Others look at single expressions, which `file.rs` keeps, but no
+//! other file walks its bodies and blocks.
 //!
 //! hcl-edit refuses some files that Terraform takes. They are masked: some bytes replaced by as many others, so that
 //! every span holds for the original text. What is masked, and only where the plain text does not parse:

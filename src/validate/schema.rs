@@ -21,7 +21,14 @@ pub(super) fn judge(schemas: &Schemas, change: &Change<'_>) -> Judgement {
         }
         let mut now = Found::default();
         now.look(schemas, addr, &after);
-        found.problems.extend(now.problems.into_iter().filter(|problem| !before.problems.contains(problem)));
+        // As often as a thing was wrong before, it may be wrong still.
+        for problem in now.problems {
+            match before.problems.iter().position(|known| *known == problem) {
+                Some(known) => drop(before.problems.swap_remove(known)),
+                None if found.problems.contains(&problem) => {}
+                None => found.problems.push(problem),
+            }
+        }
         found.unknown.extend(now.unknown);
         found.packs.extend(now.packs);
     }
@@ -29,10 +36,7 @@ pub(super) fn judge(schemas: &Schemas, change: &Change<'_>) -> Judgement {
         return Judgement::Reject { reasons: found.problems };
     }
     if !found.unknown.is_empty() {
-        let types = found.unknown.into_iter().collect::<Vec<_>>().join(", ");
-        return Judgement::Unavailable {
-            why: format!("there is no schema of {types} (`caulk schema import` adds one)"),
-        };
+        return Judgement::Unavailable { why: found.unknown.into_iter().collect::<Vec<_>>().join("; ") };
     }
     let note = found.packs.into_iter().collect::<Vec<_>>().join(", ");
     Judgement::Pass { note: (!note.is_empty()).then_some(note) }
@@ -41,7 +45,7 @@ pub(super) fn judge(schemas: &Schemas, change: &Change<'_>) -> Judgement {
 #[derive(Default)]
 struct Found {
     problems: Vec<String>,
-    /// Types without a schema.
+    /// Of what there is no schema, and why.
     unknown: BTreeSet<String>,
     /// The packs that were asked.
     packs: BTreeSet<String>,
@@ -56,8 +60,10 @@ impl Found {
                     self.problems.extend(problems.into_iter().map(|problem| format!("{addr}: {problem}")));
                     self.packs.extend(pack.head().map(|head| format!("{} {}", head.provider, head.version)));
                 }
-                None => drop(self.unknown.insert(ty.clone())),
+                None => drop(self.unknown.insert(schemas.why_none(ty))),
             }
+        } else if addr.keyword == "module" {
+            self.unknown.insert(format!("what {addr} takes is not in a schema"));
         }
         for (of, attribute) in uses(block) {
             let Some(attribute) = attribute else { continue };
