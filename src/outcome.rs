@@ -52,9 +52,9 @@ impl Gate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Judgement {
-    /// It ran and is content. The note says what it did not cover.
+    /// It ran and is content. The note says by what it judged, and what it did not cover.
     Pass {
-        /// What was not covered, if anything.
+        /// By what it judged, or what was not covered, if there is something to say.
         #[serde(skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },

@@ -64,7 +64,7 @@ pub(super) fn prepare(
     let scope = Scope {
         target: block,
         names: Names::of(tree, &dir),
-        schemas: schemas.clone(),
+        schemas: schemas.fit_for(tree, &[&dir, &case.unit]),
         companion_types: companion_types_of(case, wish, companion_types),
         wanted: wish.and_then(|wish| wanted(case, wish)),
         shapes: shapes_of(tree, case, wish),
@@ -158,6 +158,7 @@ pub(super) fn attempt(
             number,
             turns: &turns,
             grammar,
+            language: &question.grammar,
             sampling,
             max_tokens: effort.answer_tokens,
         })
@@ -168,13 +169,17 @@ pub(super) fn attempt(
     while written.complete
         && let Some(grammar) = question.grammar.next(&written.text)
     {
-        if grammars.len() > COMPANIONS {
-            written.complete = false;
+        // Without what is missing it is no answer.
+        written.complete = grammars.len() <= COMPANIONS;
+        if !written.complete {
             break;
         }
-        let more = write(&grammar)?;
+        match write(&grammar) {
+            Ok(more) => written = Written { stats: written.stats.gone_on_with(more.stats), ..more },
+            Err(error) if error.is_about_request() => written.complete = false,
+            Err(error) => return Err(error.into()),
+        }
         grammars.push(grammar.lark().to_owned());
-        written = Written { stats: written.stats.gone_on_with(more.stats), ..more };
     }
     Ok(Attempt {
         number,

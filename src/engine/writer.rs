@@ -21,6 +21,8 @@ pub struct WriteRequest<'a> {
     pub turns: &'a [ChatTurn],
     /// The language that the answer is held to.
     pub grammar: &'a Grammar,
+    /// The whole language, of which that may be a part: what was written earlier is held to it.
+    pub language: &'a Grammar,
     /// Greedy or seeded.
     pub sampling: Sampling,
     /// Tokens, at most.
@@ -187,7 +189,8 @@ impl Replay {
             return Err(fail("it holds no answers".into()));
         }
         // The answers are that model's; it did not run here.
-        let identity = ModelIdentity { device: "replay".to_owned(), ..model.unwrap_or_default() };
+        let unknown = || ModelIdentity { name: "unknown".to_owned(), ..ModelIdentity::default() };
+        let identity = ModelIdentity { device: "replay".to_owned(), ..model.unwrap_or_else(unknown) };
         Ok(Self { answers, identity })
     }
 }
@@ -197,7 +200,7 @@ impl Writer for Replay {
         let recorded = self.answers.get(&(request.finding.to_owned(), request.number)).cloned();
         // An answer that the grammar does not allow today is none, however it came about.
         let answer = match recorded {
-            Some(answer) => request.grammar.accepts(&answer)?.then_some(answer),
+            Some(answer) => request.language.accepts(&answer)?.then_some(answer),
             None => None,
         };
         let prompt = request.turns.iter().map(|turn| turn.content.as_str()).collect::<Vec<_>>().join("\n\n");

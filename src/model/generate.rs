@@ -106,15 +106,16 @@ impl<'m> Session<'m> {
         stats.cached_tokens = cached.min(stats.prompt_tokens);
         pending.drain(..cached);
 
+        let most = answer.len() + request.max_tokens;
         let mut chosen = 0usize;
         let mut log_probability = 0.0;
         let started = Instant::now();
-        while !constraint.is_done() && answer.len() < request.max_tokens {
+        while !constraint.is_done() && answer.len() < most {
             let forced = constraint.take_forced()?;
             stats.forced_tokens += forced.len();
             answer.extend(&forced);
             pending.extend(&forced);
-            if constraint.is_done() || answer.len() >= request.max_tokens {
+            if constraint.is_done() || answer.len() >= most {
                 break;
             }
             let allowed = constraint.allowed()?;

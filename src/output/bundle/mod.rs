@@ -87,6 +87,7 @@ mod tests {
         write(&sample::report(), &out).unwrap();
         let golden = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bundles/sample"));
         if std::env::var_os("UPDATE").is_some() {
+            std::fs::remove_dir_all(golden).unwrap();
             write(&sample::report(), golden).unwrap();
         }
         for entry in walkdir::WalkDir::new(&out).into_iter().map(Result::unwrap).filter(|e| e.file_type().is_file()) {

@@ -132,6 +132,6 @@ mod tests {
             edit(dir, MANIFEST, &hash(&text), &hash(&changed));
         });
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].starts_with("audit.jsonl:3: the chain breaks"), "{found:?}");
+        assert!(found[0].starts_with("audit.jsonl:4: the chain breaks"), "{found:?}");
     }
 }

@@ -165,7 +165,7 @@ pub struct Verdict {
     pub gate: String,
     /// `pass`, `reject`, `unavailable`.
     pub verdict: String,
-    /// Why it refuses or could not run; what a pass does not cover.
+    /// Why it refuses or could not run; by what a pass judged, or what it does not cover.
     pub notes: Vec<String>,
     /// Wall time.
     pub seconds: f64,
