@@ -77,7 +77,12 @@ fn grammar(c: &mut Criterion) {
         group.finish();
         if let Some(times) = masks(&model, &lark) {
             let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
-            println!("{ty}: grammar of {} bytes; a mask takes {:.0} us (median), {:.0} us (p99)", lark.len(), at(0.5), at(0.99));
+            println!(
+                "{ty}: grammar of {} bytes; a mask takes {:.0} us (median), {:.0} us (p99)",
+                lark.len(),
+                at(0.5),
+                at(0.99)
+            );
         }
     }
 }

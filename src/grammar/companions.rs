@@ -119,12 +119,18 @@ impl<'a> New<'a> {
 
     /// The names that a new block of a type might have but that are declared.
     fn taken<'n>(&self, names: &'n Names, ty: &str) -> impl Iterator<Item = &'n str> {
-        let of_type = names.iter().filter(move |(addr, _)| addr.keyword == "resource" && addr.resource_type() == Some(ty));
-        of_type.filter_map(|(addr, _)| addr.labels.get(1)).map(String::as_str).filter(|name| name.starts_with(self.name))
+        let of_type =
+            names.iter().filter(move |(addr, _)| addr.keyword == "resource" && addr.resource_type() == Some(ty));
+        of_type
+            .filter_map(|(addr, _)| addr.labels.get(1))
+            .map(String::as_str)
+            .filter(|name| name.starts_with(self.name))
     }
 
     fn free_data(&self, names: &Names, ty: &str) -> Vec<&'a str> {
-        let free = |name: &&str| !names.declare(&BlockAddr { keyword: "data".into(), labels: vec![ty.into(), (*name).into()] });
+        let free = |name: &&str| {
+            !names.declare(&BlockAddr { keyword: "data".into(), labels: vec![ty.into(), (*name).into()] })
+        };
         let mut candidates = vec!["current", self.name];
         candidates.dedup();
         candidates.into_iter().filter(free).collect()

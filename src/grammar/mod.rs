@@ -324,17 +324,21 @@ locals {
         };
         let versioning = narrow(&["versioning", "enabled"], serde_json::json!([true])).unwrap();
         assert!(accepts(&versioning, &with("versioning {\n    enabled = true\n  }")));
-        for other in ["versioning {\n    enabled = true\n    mfa_delete = true\n  }", "acl = null", "versioning = null"] {
+        for other in ["versioning {\n    enabled = true\n    mfa_delete = true\n  }", "acl = null", "versioning = null"]
+        {
             assert!(!accepts(&versioning, &with(other)), "{other}");
         }
         let prefix = narrow(&["logging", "target_prefix"], serde_json::json!(["a"])).unwrap();
         assert!(accepts(&prefix, &with("logging {\n    target_bucket = \"x\"\n    target_prefix = \"a\"\n  }")));
         assert!(!accepts(&prefix, &with("logging {\n    target_prefix = \"a\"\n  }")), "the bucket is required");
         assert!(!accepts(&prefix, &with("logging {\n    target_bucket = \"x\"\n  }")));
-        let lock = narrow(&["object_lock_configuration", "rule", "default_retention", "mode"], serde_json::json!(["X"]));
+        let lock =
+            narrow(&["object_lock_configuration", "rule", "default_retention", "mode"], serde_json::json!(["X"]));
         assert!(accepts(
             &lock.unwrap(),
-            &with("object_lock_configuration {\n    rule {\n      default_retention {\n        mode = \"X\"\n      }\n    }\n  }")
+            &with(
+                "object_lock_configuration {\n    rule {\n      default_retention {\n        mode = \"X\"\n      }\n    }\n  }"
+            )
         ));
         let any = narrow(&["policy"], serde_json::json!([])).unwrap();
         assert!(accepts(&any, &with("policy = \"x\"")) && !accepts(&any, &with("acl = \"x\"")));

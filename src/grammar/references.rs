@@ -95,7 +95,9 @@ impl References {
         for (kind, ty, name) in new.referred(names, of) {
             let prefix = if kind == Kind::Data { r"data\." } else { "" };
             let schema = schemas.get(kind, ty).map(|(schema, _)| schema);
-            heads.extend(attributes(&format!(r"{prefix}{ty}\.{name}"), schema.as_ref(), |name| REFERRED.contains(&name)));
+            heads.extend(attributes(&format!(r"{prefix}{ty}\.{name}"), schema.as_ref(), |name| {
+                REFERRED.contains(&name)
+            }));
         }
         match names.repetition(of) {
             Some(Repetition::Count) => heads.push((Class::Number, r"count\.index".into())),

@@ -180,7 +180,11 @@ mod tests {
         assert!(!accepts(&grammar(), &answer));
         assert!(accepts(&grammar(), &format!("{answer}{KEY}")));
         let more = grammar().next(&answer).unwrap();
-        assert!(more.lark().starts_with("start: \"resource \\\"aws_sns_topic\\\" \\\"orders\\\" {\\n"), "{}", more.lark());
+        assert!(
+            more.lark().starts_with("start: \"resource \\\"aws_sns_topic\\\" \\\"orders\\\" {\\n"),
+            "{}",
+            more.lark()
+        );
         assert!(accepts(&more, &format!("{answer}{KEY}")));
         assert!(!accepts(&more, &answer));
     }
@@ -191,7 +195,8 @@ mod tests {
         let policy = "  policy = data.aws_iam_policy_document.orders.json\n";
         let second = format!("{first}{}", KEY.replace("  enable", &format!("{policy}  enable")));
         assert!(!accepts(&grammar(), &second));
-        let document = "\n\ndata \"aws_iam_policy_document\" \"orders\" {\n  statement {\n    actions = [\"kms:*\"]\n  }\n}";
+        let document =
+            "\n\ndata \"aws_iam_policy_document\" \"orders\" {\n  statement {\n    actions = [\"kms:*\"]\n  }\n}";
         assert!(accepts(&grammar(), &format!("{second}{document}")));
         let account = "  name = data.aws_caller_identity.current.account_id\n";
         assert!(accepts(&grammar(), &format!("{}\n\ndata \"aws_caller_identity\" \"current\" {{}}", topic(account))));

@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::schema::{self, Attribute, Block, Nesting, NestedBlock, Type, Usage};
+use crate::schema::{self, Attribute, Block, NestedBlock, Nesting, Type, Usage};
 use crate::source::Body;
 
 use super::names::Class;
@@ -239,7 +239,8 @@ impl<'a> Typed<'a> {
         self.count += 1;
         let rule = format!("b{}", self.count);
         let places = Place::all(pieces);
-        let ends: Vec<String> = pieces.iter().zip(&places).filter_map(|(piece, place)| place.reached(piece.least)).collect();
+        let ends: Vec<String> =
+            pieces.iter().zip(&places).filter_map(|(piece, place)| place.reached(piece.least)).collect();
         // A rule that keeps account of nothing must not have a parameter.
         let counts = places.iter().any(|place| !matches!(place, Place::Nowhere));
         let call = |parameter: String| if counts { format!("{rule}::{parameter}") } else { rule.clone() };
@@ -298,7 +299,10 @@ impl<'a> Typed<'a> {
             let element = self.value(inner, depth + 1);
             let mut text = format!("{name}: \"[]\"\n  | \"[\\n\" (\"{deeper}\" ({element}) \",\\n\")+ \"{pad}]\"\n");
             if let Some(flat) = self.flat(inner) {
-                let _ = writeln!(text, "  | \"[\" ({flat}) (\", \" ({flat}))* \"]\"\n  | \"concat(\" {name} (\", \" {name})+ \")\"");
+                let _ = writeln!(
+                    text,
+                    "  | \"[\" ({flat}) (\", \" ({flat}))* \"]\"\n  | \"concat(\" {name} (\", \" {name})+ \")\""
+                );
                 if let Some(terminal) = self.references.terminal(Class::List) {
                     let _ = writeln!(text, "  | {terminal}");
                 }
@@ -335,7 +339,8 @@ impl<'a> Typed<'a> {
         let (pad, deeper) = ("  ".repeat(depth), "  ".repeat(depth + 1));
         let reference = self.references.terminal(Class::Open).map(|t| format!(" | {t}")).unwrap_or_default();
         let scalar = format!("STRING | NUMBER | \"true\" | \"false\" | \"null\"{reference}");
-        let mut text = format!("{name}: {scalar} | \"{{}}\" | \"[]\"\n  | \"[\" ({scalar}) (\", \" ({scalar}))* \"]\"\n");
+        let mut text =
+            format!("{name}: {scalar} | \"{{}}\" | \"[]\"\n  | \"[\" ({scalar}) (\", \" ({scalar}))* \"]\"\n");
         if depth < VALUE_DEPTH {
             let next = self.anything(depth + 1);
             let _ = writeln!(text, "  | \"{{\\n\" (\"{deeper}\" (KEY | PLAIN) \" = \" {next} \"\\n\")+ \"{pad}}}\"");

@@ -7,6 +7,7 @@ pub mod prover;
 mod rescan;
 mod schema;
 mod scratch;
+mod served;
 pub mod settle;
 mod terraform;
 

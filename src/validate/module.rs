@@ -1,4 +1,5 @@
-//! The validate gate: `terraform validate` with the module's own providers, where they can be had without a network.
+//! The validate gate: `terraform validate`, with the module's own providers where they can be had without a network, and
+//! with schemas served in their place elsewhere.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,21 +7,46 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::grammar::provider_of;
 use crate::outcome::Judgement;
 use crate::process::ProcessError;
+use crate::schema::{Kind, Schemas};
+use crate::source::{RelPath, SourceTree};
 
+use super::served::Served;
 use super::terraform::Terraform;
 
 const VALIDATE_LIMIT: Duration = Duration::from_secs(120);
 const INIT_LIMIT: Duration = Duration::from_secs(300);
 
+/// What is validated: a module's copy, and what its blocks are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Module<'a> {
+    /// Where the copy lies.
+    pub dir: &'a Path,
+    /// What it shows.
+    pub tree: &'a SourceTree,
+    /// The folders of it and of the local modules that it calls, the module's own first.
+    pub folders: &'a BTreeSet<RelPath>,
+    pub schemas: &'a Schemas,
+}
+
 /// What `terraform validate` said of a module before it was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Baseline {
-    /// It validates.
-    Valid,
-    /// It cannot be asked, or does not validate to begin with.
+    /// What it complained of.
+    Said { errors: BTreeSet<String>, providers: Providers },
+    /// It cannot be asked.
     Unavailable(String),
+}
+
+/// Whose word on providers terraform goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Providers {
+    /// The providers' own.
+    Installed,
+    /// The schemas', served in their place.
+    Served,
 }
 
 /// `terraform validate -json` (Terraform docs, "Machine-readable UI", format 1.0).
@@ -48,44 +74,74 @@ struct Snippet {
     context: Option<String>,
 }
 
-/// Asks for the first time; initialises the copy where a mirror is configured. A terraform that cannot be run makes the
-/// gate unavailable.
+/// Asks for the first time. Where the module is initialised or a mirror is configured, by the providers themselves; else the
+/// schemas are served in their place. A terraform that cannot be run makes the gate unavailable.
 ///
 /// # Errors
 /// When the user interrupts.
-pub(super) fn baseline(terraform: Option<&Terraform>, dir: &Path) -> Result<Baseline, ProcessError> {
-    or_unavailable(first(terraform, dir), Baseline::Unavailable)
+pub(super) fn baseline(terraform: Option<&Terraform>, module: Module<'_>) -> Result<Baseline, ProcessError> {
+    or_unavailable(first(terraform, module), Baseline::Unavailable)
 }
 
-fn first(terraform: Option<&Terraform>, dir: &Path) -> Result<Baseline, ProcessError> {
+fn first(terraform: Option<&Terraform>, module: Module<'_>) -> Result<Baseline, ProcessError> {
     let Some(terraform) = terraform else {
         return Ok(Baseline::Unavailable("neither terraform nor tofu is on the PATH".into()));
     };
-    if !dir.join(".terraform").exists() {
-        if !mirror_configured() {
-            return Ok(Baseline::Unavailable(format!("`{} init` was not run in the module", terraform.name())));
-        }
-        let out = terraform.init(dir, INIT_LIMIT)?;
+    let providers = match module.dir.join(".terraform").exists() || mirror_configured() {
+        true => Providers::Installed,
+        false => Providers::Served,
+    };
+    if !module.dir.join(".terraform").exists() {
+        let served = match providers {
+            Providers::Installed => None,
+            Providers::Served => match serve(module) {
+                Ok(served) => Some(served),
+                Err(why) => return Ok(Baseline::Unavailable(why)),
+            },
+        };
+        let out = terraform.init(module.dir, served.as_ref(), INIT_LIMIT)?;
         if !out.success() {
             return Ok(Baseline::Unavailable(format!("terraform init failed: {}", first_line(&out.stderr_text()))));
         }
     }
-    Ok(match errors(terraform, dir)? {
-        Ok(errors) if errors.is_empty() => Baseline::Valid,
-        Ok(errors) => {
-            let first = errors.first().cloned().unwrap_or_default();
-            Baseline::Unavailable(format!("the module did not validate before the change: {first}"))
-        }
+    Ok(match errors(terraform, module, providers)? {
+        Ok(said) => Baseline::Said { errors: said.errors, providers },
         Err(why) => Baseline::Unavailable(why),
     })
+}
+
+/// Serves the schemas of what a module has. `Err` says which provider there is no schema of.
+fn serve(module: Module<'_>) -> Result<Served, String> {
+    let dirs: Vec<&RelPath> = module.folders.iter().collect();
+    let schemas = module.schemas.fit_for(module.tree, &dirs);
+    let mut types = BTreeSet::new();
+    for block in dirs.iter().flat_map(|dir| module.tree.module(dir)).flat_map(|file| file.body().blocks()) {
+        if let (Some(kind), Some(ty)) = (Kind::of(&block.keyword), block.labels.first()) {
+            types.insert((kind, ty.clone()));
+        }
+        // A provider that is required must be there though nothing is of it.
+        for required in block.body.blocks().filter(|inner| inner.keyword == "required_providers") {
+            types.extend(required.body.attributes().map(|provider| (Kind::Provider, provider.key.clone())));
+        }
+    }
+    // That one is part of terraform.
+    types.retain(|(_, ty)| provider_of(ty) != "terraform");
+    match types.iter().find(|(_, ty)| schemas.pack_of(ty).is_none()) {
+        Some((_, ty)) => Err(format!("`terraform init` was not run in the module, and {}", schemas.why_none(ty))),
+        None => Served::start(&schemas, &types).map_err(|error| format!("schemas cannot be served: {error}")),
+    }
 }
 
 /// Judges the changed module.
 ///
 /// # Errors
 /// When the user interrupts.
-pub(super) fn judge(terraform: Option<&Terraform>, before: &Baseline, dir: &Path) -> Result<Judgement, ProcessError> {
-    or_unavailable(again(terraform, before, dir), |why| Judgement::Unavailable { why })
+pub(super) fn judge(
+    terraform: Option<&Terraform>,
+    before: &Baseline,
+    module: Module<'_>,
+) -> Result<Judgement, ProcessError> {
+    or_unavailable(again(terraform, before, module), |why| Judgement::Unavailable { why })
 }
 
 /// A process that cannot be run or hangs is told, and ends nothing; an interruption does.
@@ -100,22 +156,52 @@ pub(super) fn or_unavailable<T>(
     }
 }
 
-fn again(terraform: Option<&Terraform>, before: &Baseline, dir: &Path) -> Result<Judgement, ProcessError> {
-    let terraform = match (terraform, before) {
-        (Some(terraform), Baseline::Valid) => terraform,
+fn again(terraform: Option<&Terraform>, before: &Baseline, module: Module<'_>) -> Result<Judgement, ProcessError> {
+    let (terraform, before, providers) = match (terraform, before) {
+        (Some(terraform), Baseline::Said { errors, providers }) => (terraform, errors, *providers),
         (_, Baseline::Unavailable(why)) => return Ok(Judgement::Unavailable { why: why.clone() }),
-        (None, Baseline::Valid) => return Ok(Judgement::Unavailable { why: "terraform is gone".into() }),
+        (None, Baseline::Said { .. }) => return Ok(Judgement::Unavailable { why: "terraform is gone".into() }),
     };
-    Ok(match errors(terraform, dir)? {
-        Ok(errors) if errors.is_empty() => Judgement::Pass { note: None },
-        Ok(errors) => Judgement::Reject { reasons: errors.into_iter().collect() },
+    Ok(match errors(terraform, module, providers)? {
+        Ok(Said { errors, note }) => {
+            let new: Vec<String> = errors.difference(before).cloned().collect();
+            match (new.is_empty(), before.first()) {
+                (false, _) => Judgement::Reject { reasons: new },
+                (true, None) => Judgement::Pass { note },
+                // Terraform stops at some errors: what it did not come to, nobody has looked at.
+                (true, Some(first)) => Judgement::Unavailable {
+                    why: format!("nothing new, but the module did not validate before the change: {first}"),
+                },
+            }
+        }
         Err(why) => Judgement::Unavailable { why },
     })
 }
 
-/// The errors that validate reports, each once; `Err` when it gave no report.
-fn errors(terraform: &Terraform, dir: &Path) -> Result<Result<BTreeSet<String>, String>, ProcessError> {
-    let out = terraform.run(dir, &["validate", "-json", "-no-color"], VALIDATE_LIMIT)?;
+/// What validate said.
+struct Said {
+    /// Its errors, each once.
+    errors: BTreeSet<String>,
+    /// By what it judged, where that were not the providers themselves.
+    note: Option<String>,
+}
+
+/// Validates; `Err` when there is no report.
+fn errors(
+    terraform: &Terraform,
+    module: Module<'_>,
+    providers: Providers,
+) -> Result<Result<Said, String>, ProcessError> {
+    let served = match providers {
+        Providers::Installed => None,
+        Providers::Served => match serve(module) {
+            Ok(served) => Some(served),
+            Err(why) => return Ok(Err(why)),
+        },
+    };
+    let out = terraform.validate(module.dir, served.as_ref(), VALIDATE_LIMIT)?;
+    let note = served
+        .map(|served| format!("by schemas of {}, not by the providers' own checks", served.providers().join(", ")));
     let Ok(report) = serde_json::from_slice::<Report>(&out.stdout) else {
         return Ok(Err(format!("terraform validate gave no report: {}", first_line(&out.stderr_text()))));
     };
@@ -128,7 +214,7 @@ fn errors(terraform: &Terraform, dir: &Path) -> Result<Result<BTreeSet<String>, 
     if errors.is_empty() && !report.valid {
         return Ok(Err("terraform validate says neither valid nor why not".into()));
     }
-    Ok(Ok(errors))
+    Ok(Ok(Said { errors, note }))
 }
 
 fn first_line(text: &str) -> &str {
@@ -150,41 +236,146 @@ fn mirror_configured() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::SourceFile;
+
+    struct Copy {
+        dir: tempfile::TempDir,
+        schemas: Schemas,
+        tree: SourceTree,
+        folders: BTreeSet<RelPath>,
+    }
+
+    impl Copy {
+        /// Writes a module, and beside it an empty one in the folder `m`.
+        fn new(text: &str) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir(dir.path().join("m")).unwrap();
+            std::fs::write(dir.path().join("m/main.tf"), "").unwrap();
+            let tree = SourceTree::from_files("/", []);
+            let mut copy =
+                Self { dir, schemas: Schemas::embedded(), tree, folders: BTreeSet::from([RelPath::default()]) };
+            copy.write(text);
+            copy
+        }
+
+        fn write(&mut self, text: &str) {
+            std::fs::write(self.dir.path().join("main.tf"), text).unwrap();
+            let file = SourceFile::parse(RelPath::new("main.tf").unwrap(), text.into()).unwrap();
+            self.tree = SourceTree::from_files(self.dir.path(), [file]);
+        }
+
+        fn module(&self) -> Module<'_> {
+            Module { dir: self.dir.path(), tree: &self.tree, folders: &self.folders, schemas: &self.schemas }
+        }
+
+        fn baseline(&self) -> Baseline {
+            baseline(Some(&terraform()), self.module()).unwrap()
+        }
+
+        fn judge(&self, before: &Baseline) -> Judgement {
+            judge(Some(&terraform()), before, self.module()).unwrap()
+        }
+    }
+
+    fn terraform() -> Terraform {
+        Terraform::find().expect("terraform or tofu on the PATH")
+    }
 
     /// `terraform_data` is built into terraform: its module is initialised without a network. It calls another, so that
     /// there is something to initialise.
     #[test]
     fn an_initialised_module_is_validated_by_terraform() {
-        let terraform = Terraform::find().expect("terraform or tofu on the PATH");
-        let dir = tempfile::tempdir().unwrap();
-        let write = |argument: &str| {
-            let text = format!(
+        let with = |argument: &str| {
+            format!(
                 "module \"m\" {{\n  source = \"./m\"\n}}\nresource \"terraform_data\" \"a\" {{\n  {argument} = 1\n}}\n"
-            );
-            std::fs::write(dir.path().join("main.tf"), text).unwrap();
+            )
         };
-        std::fs::create_dir(dir.path().join("m")).unwrap();
-        std::fs::write(dir.path().join("m/main.tf"), "").unwrap();
-        write("input");
-        assert!(terraform.init(dir.path(), INIT_LIMIT).unwrap().success());
-        let before = baseline(Some(&terraform), dir.path()).unwrap();
-        assert_eq!(before, Baseline::Valid);
-        assert_eq!(judge(Some(&terraform), &before, dir.path()).unwrap(), Judgement::Pass { note: None });
-        write("inputs");
-        let after = judge(Some(&terraform), &before, dir.path()).unwrap();
-        let Judgement::Reject { reasons } = after else { panic!("{after:?}") };
+        let mut copy = Copy::new(&with("input"));
+        assert!(terraform().init(copy.dir.path(), None, INIT_LIMIT).unwrap().success());
+        let before = copy.baseline();
+        assert_eq!(before, Baseline::Said { errors: BTreeSet::new(), providers: Providers::Installed });
+        assert_eq!(copy.judge(&before), Judgement::Pass { note: None });
+        copy.write(&with("inputs"));
+        let Judgement::Reject { reasons } = copy.judge(&before) else { panic!("passed") };
         assert!(reasons[0].contains("\"terraform_data\" \"a\"") && reasons[0].contains("inputs"), "{reasons:?}");
-        let broken = baseline(Some(&terraform), dir.path()).unwrap();
-        assert!(matches!(&broken, Baseline::Unavailable(why) if why.contains("before the change")), "{broken:?}");
+        let broken = copy.baseline();
+        let after = copy.judge(&broken);
+        assert!(matches!(&after, Judgement::Unavailable { why } if why.contains("before the change")), "{after:?}");
+    }
+
+    const QUEUE: &str = r#"
+terraform {
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.0"
+    }
+  }
+}
+provider "aws" {
+  region = "eu-west-1"
+}
+module "m" {
+  source = "./m"
+}
+data "aws_caller_identity" "current" {}
+resource "aws_kms_key" "q" {
+  enable_key_rotation = true
+}
+resource "aws_security_group" "q" {
+  ingress {
+    from_port = 443
+    to_port   = 443
+    protocol  = "tcp"
+  }
+}
+resource "aws_sqs_queue" "q" {
+  name              = "q-${data.aws_caller_identity.current.account_id}"
+  kms_master_key_id = aws_kms_key.q.id
+}
+"#;
+
+    #[test]
+    fn a_module_without_plugins_is_validated_by_served_schemas() {
+        let mut copy = Copy::new(QUEUE);
+        let before = copy.baseline();
+        assert_eq!(before, Baseline::Said { errors: BTreeSet::new(), providers: Providers::Served });
+        let judgement = copy.judge(&before);
+        assert!(
+            matches!(&judgement, Judgement::Pass { note: Some(note) } if note.contains("hashicorp/aws 6.")),
+            "{judgement:?}"
+        );
+        for (right, wrong, said) in [
+            ("kms_master_key_id = ", "kms_key_id = ", "kms_key_id"),
+            ("aws_kms_key.q.id", "aws_kms_key.q.key", "key"),
+            ("enable_key_rotation = true", "enable_key_rotation = \"maybe\"", "bool"),
+            ("  ingress {", "  ingress = 1\n  egress {", "ingress"),
+        ] {
+            copy.write(&QUEUE.replace(right, wrong));
+            let Judgement::Reject { reasons } = copy.judge(&before) else { panic!("{wrong} passed") };
+            assert!(reasons.iter().any(|reason| reason.contains(said)), "{reasons:?}");
+        }
+        // A type that was not there when the module was first asked about.
+        copy.write(&format!("{QUEUE}resource \"aws_sns_topic\" \"q\" {{\n  name = \"q\"\n}}\n"));
+        assert!(matches!(copy.judge(&before), Judgement::Pass { .. }));
     }
 
     #[test]
-    fn a_module_that_is_not_initialised_is_not_validated() {
-        let terraform = Terraform::find().expect("terraform or tofu on the PATH");
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("main.tf"), "resource \"t\" \"a\" {\n}\n").unwrap();
-        let before = baseline(Some(&terraform), dir.path()).unwrap();
+    fn a_provider_without_a_schema_is_named() {
+        let copy = Copy::new("resource \"acme_thing\" \"a\" {\n}\n");
+        let before = copy.baseline();
+        assert!(matches!(&before, Baseline::Unavailable(why) if why.contains("acme_thing")), "{before:?}");
+        let copy = Copy::new(&QUEUE.replace(">= 5.0", "~> 3.0"));
+        let before = copy.baseline();
+        assert!(matches!(&before, Baseline::Unavailable(why) if why.contains("aws ~> 3.0")), "{before:?}");
+    }
+
+    #[test]
+    fn without_terraform_nothing_is_validated() {
+        let copy = Copy::new(QUEUE);
+        let before = baseline(None, copy.module()).unwrap();
         assert!(matches!(before, Baseline::Unavailable(_)), "{before:?}");
-        assert!(matches!(judge(None, &Baseline::Valid, dir.path()).unwrap(), Judgement::Unavailable { .. }));
+        let said = Baseline::Said { errors: BTreeSet::new(), providers: Providers::Served };
+        assert!(matches!(judge(None, &said, copy.module()).unwrap(), Judgement::Unavailable { .. }));
     }
 }

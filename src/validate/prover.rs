@@ -18,6 +18,7 @@ use crate::scanner::{CheckKey, ScannerError};
 use crate::schema::Schemas;
 use crate::source::{BlockAddr, RelPath, ResourceAddr, SourceTree, references};
 
+use super::module::Module;
 use super::rescan::{self, Keys, Passes};
 use super::scratch::{Scratch, Unit};
 use super::terraform::Terraform;
@@ -180,7 +181,8 @@ impl Prover {
         if is_rejected(&verdicts) {
             return Ok(rejected(verdicts));
         }
-        timed(&mut verdicts, Gate::Schema, || Ok::<_, ProofError>((schema::judge(&self.tools.schemas, &change), ())))?;
+        let schemas = self.tools.schemas.fit_for(&self.tree, &[&case.file.parent(), &case.unit]);
+        timed(&mut verdicts, Gate::Schema, || Ok::<_, ProofError>((schema::judge(&schemas, &change), ())))?;
         if is_rejected(&verdicts) {
             return Ok(rejected(verdicts));
         }
@@ -253,7 +255,8 @@ impl Prover {
         }
         let dir = case.unit.under(unit.scratch.root());
         timed(verdicts, Gate::Validate, || {
-            let judgement = module::judge(self.tools.terraform.as_ref(), &unit.validate, &dir)?;
+            let module = Module { dir: &dir, tree: after, folders: &unit.folders, schemas: &self.tools.schemas };
+            let judgement = module::judge(self.tools.terraform.as_ref(), &unit.validate, module)?;
             Ok::<_, ProofError>((judgement, ()))
         })?;
         Ok((!is_rejected(verdicts)).then_some(keys))
@@ -367,7 +370,13 @@ impl Prover {
         if !self.units.contains_key(dir) {
             let unit = Unit::of(&self.base, dir);
             let scratch = Scratch::copy(&self.base, &unit)?;
-            let validate = module::baseline(self.tools.terraform.as_ref(), &dir.under(scratch.root()))?;
+            let module = Module {
+                dir: &dir.under(scratch.root()),
+                tree: &self.base,
+                folders: &unit.folders,
+                schemas: &self.tools.schemas,
+            };
+            let validate = module::baseline(self.tools.terraform.as_ref(), module)?;
             let state = UnitState {
                 folders: unit.folders,
                 scratch,

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::process::{self, Cmd, Output, ProcessError};
 
+use super::served::{self, Served};
+
 const VERSION_LIMIT: Duration = Duration::from_secs(30);
 
 /// An installed terraform or tofu.
@@ -54,17 +56,30 @@ impl Terraform {
     ///
     /// # Errors
     /// When it cannot be run or runs past the limit.
-    pub fn init(&self, dir: &Path, limit: Duration) -> Result<Output, ProcessError> {
-        let args = ["init", "-backend=false", "-input=false", "-no-color"];
-        process::run(&offline(scrubbed(Cmd::new(&self.program, limit))).args(args).cwd(dir))
+    pub(super) fn init(&self, dir: &Path, served: Option<&Served>, limit: Duration) -> Result<Output, ProcessError> {
+        self.run(dir, &["init", "-backend=false", "-input=false", "-no-color"], served, limit)
     }
 
-    /// Runs a subcommand in a module's folder.
+    /// Validates an initialised module. Gives its report as JSON.
     ///
     /// # Errors
     /// When it cannot be run or runs past the limit.
-    pub fn run(&self, dir: &Path, args: &[&str], limit: Duration) -> Result<Output, ProcessError> {
-        process::run(&scrubbed(Cmd::new(&self.program, limit)).args(args).cwd(dir))
+    pub(super) fn validate(
+        &self,
+        dir: &Path,
+        served: Option<&Served>,
+        limit: Duration,
+    ) -> Result<Output, ProcessError> {
+        self.run(dir, &["validate", "-json", "-no-color"], served, limit)
+    }
+
+    /// Runs a subcommand in a module's folder, with providers that are served, if any, in place of plugins.
+    fn run(&self, dir: &Path, args: &[&str], served: Option<&Served>, limit: Duration) -> Result<Output, ProcessError> {
+        let cmd = offline(scrubbed(Cmd::new(&self.program, limit))).args(args).cwd(dir);
+        process::run(&match served {
+            Some(served) => cmd.env(served::VARIABLE, served.environment()),
+            None => cmd,
+        })
     }
 }
 
