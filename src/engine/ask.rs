@@ -52,7 +52,7 @@ pub(super) fn prepare(
     case: &Case,
     wish: Option<&Wish>,
     companion_types: &BTreeSet<String>,
-    schemas: &Schemas,
+    schemas: Schemas,
     effort: &Effort,
     writer: &dyn Writer,
 ) -> Result<Question, String> {
@@ -64,7 +64,7 @@ pub(super) fn prepare(
     let scope = Scope {
         target: block,
         names: Names::of(tree, &dir),
-        schemas: schemas.fit_for(tree, &[&dir, &case.unit]),
+        schemas,
         companion_types: companion_types_of(case, wish, companion_types),
         wanted: wish.and_then(|wish| wanted(case, wish)),
         shapes: shapes_of(tree, case, wish),

@@ -200,14 +200,15 @@ fn one(
         return Ok(());
     }
     let rule = inputs.wishes.get(&case.finding.rule);
-    let question =
-        match ask::prepare(prover.tree(), &case, rule, inputs.companion_types, prover.schemas(), effort, writer) {
-            Ok(question) => question,
-            Err(reason) => {
-                item.unfixed = Some(reason);
-                return Ok(());
-            }
-        };
+    let schemas = prover.schemas(&case)?;
+    let asked = ask::prepare(prover.tree(), &case, rule, inputs.companion_types, schemas, effort, writer);
+    let question = match asked {
+        Ok(question) => question,
+        Err(reason) => {
+            item.unfixed = Some(reason);
+            return Ok(());
+        }
+    };
     let before = item.attempts.len();
     for number in before + 1..=before + question.tries(effort) {
         interrupt::check()?;

@@ -57,7 +57,7 @@ impl Schemas {
         Self::default()
     }
 
-    /// The same with packs that speak first.
+    /// The same with what a module's own providers say of themselves: of them, nobody else speaks.
     #[must_use]
     pub fn with_module(&self, packs: Vec<Pack>) -> Self {
         let own = packs.into_iter().map(|pack| (Source::Module, Arc::new(pack)));
@@ -70,8 +70,9 @@ impl Schemas {
     pub fn fit_for(&self, tree: &SourceTree, dirs: &[&RelPath]) -> Self {
         let mut fit = Self { packs: self.packs.clone(), unfit: BTreeMap::new() };
         for (provider, wanted) in dirs.iter().flat_map(|dir| versions::wanted(tree, dir)) {
-            let version = fit.pack_of(&provider).and_then(Pack::head).map(|head| head.version.clone());
-            if version.is_some_and(|version| !wanted.admits(&version)) {
+            let Some((source, pack)) = fit.find(&provider) else { continue };
+            let admitted = |version: &str| *source == Source::Module || wanted.admits(version);
+            if pack.head().is_some_and(|head| !admitted(&head.version)) {
                 fit.unfit.insert(provider, wanted.to_string());
             }
         }
@@ -113,9 +114,15 @@ impl Schemas {
         if self.unfit.contains_key(provider) {
             return None;
         }
-        let own = self.packs.iter().map(|(_, pack)| &**pack);
-        let mut own = own.filter(|pack| pack.head().is_some_and(|head| head.name == provider));
-        own.next().or_else(|| EMBEDDED.iter().find(|(name, _)| *name == provider).map(|(_, pack)| pack))
+        self.find(provider).map(|(_, pack)| pack)
+    }
+
+    /// The pack of a provider, by its local name.
+    fn find(&self, provider: &str) -> Option<(&Source, &Pack)> {
+        let own = self.packs.iter().map(|(source, pack)| (source, &**pack));
+        let mut own = own.filter(|(_, pack)| pack.head().is_some_and(|head| head.name == provider));
+        let embedded = || EMBEDDED.iter().find(|(name, _)| *name == provider);
+        own.next().or_else(|| embedded().map(|(_, pack)| (&Source::Embedded, pack)))
     }
 }
 

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use crate::grammar::provider_of;
 use crate::outcome::Judgement;
-use crate::process::ProcessError;
-use crate::schema::{Kind, Schemas};
+use crate::process::{Output, ProcessError};
+use crate::schema::{self, Kind, Schemas};
 use crate::source::{RelPath, SourceTree};
 
 use super::served::Served;
@@ -72,6 +72,19 @@ struct Snippet {
     /// The header of the block that the diagnostic is about.
     #[serde(default)]
     context: Option<String>,
+}
+
+/// Schemas for the module in a copy: where it is initialised, those of its own providers come first. If they cannot be had,
+/// the others have to do.
+///
+/// # Errors
+/// When the user interrupts.
+pub(super) fn schemas(terraform: Option<&Terraform>, dir: &Path, schemas: &Schemas) -> Result<Schemas, ProcessError> {
+    let Some(terraform) = terraform.filter(|_| dir.join(".terraform").exists()) else { return Ok(schemas.clone()) };
+    let own = or_unavailable(terraform.providers_schema(dir, VALIDATE_LIMIT).map(Some), |_| None)?;
+    let text = own.filter(Output::success).and_then(|out| String::from_utf8(out.stdout).ok());
+    let packs = text.and_then(|text| schema::read_terraform(&text, dir).ok());
+    Ok(packs.map_or_else(|| schemas.clone(), |packs| schemas.with_module(packs)))
 }
 
 /// Asks for the first time. Where the module is initialised or a mirror is configured, by the providers themselves; else the

@@ -99,6 +99,8 @@ pub(super) struct UnitState {
     pub(super) trivy_baseline: Option<Keys>,
     /// Trivy's word on the unit with all accepted fixes; `None` when it was not asked since the last one.
     pub(super) trivy_current: Option<Keys>,
+    /// The tools' schemas, and before them what the module's own providers say.
+    schemas: Schemas,
     validate: module::Baseline,
 }
 
@@ -137,9 +139,13 @@ impl Prover {
         &self.tree
     }
 
-    /// The providers' schemas.
-    pub fn schemas(&self) -> &Schemas {
-        &self.tools.schemas
+    /// The schemas that hold for a finding's module.
+    ///
+    /// # Errors
+    /// When the unit cannot be copied or scanned.
+    pub fn schemas(&mut self, case: &Case) -> Result<Schemas, ProofError> {
+        let schemas = self.unit(&case.unit)?.schemas.clone();
+        Ok(schemas.fit_for(&self.tree, &[&case.file.parent(), &case.unit]))
     }
 
     /// The accepted fix that closes a finding already, if one does.
@@ -167,6 +173,7 @@ impl Prover {
     pub fn judge(&mut self, case: &Case, answer: &str) -> Result<Judged, ProofError> {
         let mut verdicts = Vec::new();
         let Some((merged, after)) = self.merge(case, answer, &mut verdicts) else { return Ok(rejected(verdicts)) };
+        let schemas = self.schemas(case)?;
         let change = guard::Change {
             before: &self.tree,
             after: &after,
@@ -181,7 +188,6 @@ impl Prover {
         if is_rejected(&verdicts) {
             return Ok(rejected(verdicts));
         }
-        let schemas = self.tools.schemas.fit_for(&self.tree, &[&case.file.parent(), &case.unit]);
         timed(&mut verdicts, Gate::Schema, || Ok::<_, ProofError>((schema::judge(&schemas, &change), ())))?;
         if is_rejected(&verdicts) {
             return Ok(rejected(verdicts));
@@ -255,7 +261,7 @@ impl Prover {
         }
         let dir = case.unit.under(unit.scratch.root());
         timed(verdicts, Gate::Validate, || {
-            let module = Module { dir: &dir, tree: after, folders: &unit.folders, schemas: &self.tools.schemas };
+            let module = Module { dir: &dir, tree: after, folders: &unit.folders, schemas: &unit.schemas };
             let judgement = module::judge(self.tools.terraform.as_ref(), &unit.validate, module)?;
             Ok::<_, ProofError>((judgement, ()))
         })?;
@@ -370,12 +376,9 @@ impl Prover {
         if !self.units.contains_key(dir) {
             let unit = Unit::of(&self.base, dir);
             let scratch = Scratch::copy(&self.base, &unit)?;
-            let module = Module {
-                dir: &dir.under(scratch.root()),
-                tree: &self.base,
-                folders: &unit.folders,
-                schemas: &self.tools.schemas,
-            };
+            let copy = dir.under(scratch.root());
+            let schemas = module::schemas(self.tools.terraform.as_ref(), &copy, &self.tools.schemas)?;
+            let module = Module { dir: &copy, tree: &self.base, folders: &unit.folders, schemas: &schemas };
             let validate = module::baseline(self.tools.terraform.as_ref(), module)?;
             let state = UnitState {
                 folders: unit.folders,
@@ -385,6 +388,7 @@ impl Prover {
                 current: Keys::default(),
                 trivy_baseline: None,
                 trivy_current: None,
+                schemas,
                 validate,
             };
             self.units.insert(dir.clone(), state);

@@ -73,6 +73,14 @@ impl Terraform {
         self.run(dir, &["validate", "-json", "-no-color"], served, limit)
     }
 
+    /// What the providers of an initialised module say of themselves, as JSON.
+    ///
+    /// # Errors
+    /// When it cannot be run or runs past the limit.
+    pub(super) fn providers_schema(&self, dir: &Path, limit: Duration) -> Result<Output, ProcessError> {
+        self.run(dir, &["providers", "schema", "-json"], None, limit)
+    }
+
     /// Runs a subcommand in a module's folder, with providers that are served, if any, in place of plugins.
     fn run(&self, dir: &Path, args: &[&str], served: Option<&Served>, limit: Duration) -> Result<Output, ProcessError> {
         let cmd = offline(scrubbed(Cmd::new(&self.program, limit))).args(args).cwd(dir);
