@@ -30,8 +30,10 @@ pub struct Effort {
     pub candidates: usize,
     /// Seed of the sampled ones.
     pub seed: u64,
-    /// Tokens of one answer, at most.
+    /// Tokens of one block of an answer, at most.
     pub answer_tokens: usize,
+    /// Tokens of a finding's answers: when so many were written, no other is tried.
+    pub finding_tokens: usize,
     /// Tokens that the blocks around the target may take in the prompt, at most.
     pub context_tokens: usize,
     /// Passes over the findings, at most: after the first, those whose fix was taken back are tried again.
@@ -40,7 +42,7 @@ pub struct Effort {
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { candidates: 3, seed: 0, answer_tokens: 400, context_tokens: 768, rounds: 2 }
+        Self { candidates: 3, seed: 0, answer_tokens: 320, finding_tokens: 640, context_tokens: 768, rounds: 2 }
     }
 }
 
@@ -212,6 +214,11 @@ fn one(
     let before = item.attempts.len();
     for number in before + 1..=before + question.tries(effort) {
         interrupt::check()?;
+        // What is forced costs little.
+        let written = |attempt: &Attempt| attempt.stats.answer_tokens.saturating_sub(attempt.stats.forced_tokens);
+        if item.attempts[before..].iter().map(written).sum::<usize>() >= effort.finding_tokens {
+            break;
+        }
         let sampling = ask::sampling(&question, &case, number, &item.attempts, effort.seed);
         let refusals = ask::refusals(&item.attempts, &item.taken_back);
         let asked = ask::attempt(&question, inputs.prompts, &refusals, number, sampling, effort, writer);
