@@ -33,7 +33,7 @@ const WITHOUT_ARGUMENTS: [&str; 7] = [
 ];
 
 /// What much else is secured with: keys, identities and their policies, logs, network rules.
-const SECURING: [&str; 35] = [
+const SECURING: [&str; 34] = [
     "aws_cloudwatch_log_group",
     "aws_cloudwatch_log_resource_policy",
     "aws_flow_log",
@@ -49,7 +49,6 @@ const SECURING: [&str; 35] = [
     "aws_security_group",
     "aws_sns_topic",
     "aws_sqs_queue",
-    "aws_wafv2_web_acl",
     "azurerm_disk_encryption_set",
     "azurerm_key_vault",
     "azurerm_key_vault_access_policy",
@@ -82,6 +81,16 @@ pub fn companion_types<'a>(
     let belongs = known.into_iter().filter(|ty| ty.starts_with(&own));
     let types = connected.into_iter().chain(belongs).chain(SECURING);
     types.filter(|ty| provider_of(ty) == provider_of(target) && is_name(ty)).map(str::to_owned).collect()
+}
+
+/// What may follow a block of an answer.
+pub(super) struct Followers {
+    /// Whether anything may, by the rule `added`.
+    pub any: bool,
+    /// Whether the header of a block may, by the rule `header`.
+    pub header: bool,
+    /// The rules.
+    pub rules: String,
 }
 
 /// What new blocks of an answer may be.
@@ -136,9 +145,9 @@ impl<'a> New<'a> {
         candidates.into_iter().filter(free).collect()
     }
 
-    /// The rule `added` of what may follow a block, if there is anything: a data source without arguments, the header of
-    /// another block. With that header the language ends, as the body is a matter of the type.
-    pub(super) fn lark(&self, names: &Names) -> Option<String> {
+    /// What may follow a block: a data source without arguments, the header of another block. With that header the language
+    /// ends, as the body is a matter of the type.
+    pub(super) fn followers(&self, names: &Names) -> Followers {
         // Types by the names that are taken, as the others share one terminal.
         let mut types: BTreeMap<Vec<&str>, Vec<&str>> = BTreeMap::new();
         for ty in self.types {
@@ -169,14 +178,14 @@ impl<'a> New<'a> {
         if !headers.is_empty() {
             ways.push("header".to_owned());
         }
-        if ways.is_empty() {
-            return None;
+        let mut text = String::new();
+        if !ways.is_empty() {
+            let _ = writeln!(text, "added: {}", ways.join(" | "));
         }
-        let mut text = format!("added: {}\n", ways.join(" | "));
         if !headers.is_empty() {
             let _ = writeln!(text, "header: {}", headers.join("\n  | "));
         }
-        Some(text + &terminals)
+        Followers { any: !ways.is_empty(), header: !headers.is_empty(), rules: text + &terminals }
     }
 
     /// Whether such a data source is complete without an argument.

@@ -16,6 +16,8 @@ mod references;
 mod shapes;
 mod stage;
 mod typed;
+#[cfg(test)]
+pub(crate) mod walk;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -58,14 +60,22 @@ impl Grammar {
         if let Some(error) = matcher.get_error() {
             return Err(broken(error));
         }
-        let bytes = env.tokenize(text);
-        let taken = matcher.try_consume_tokens(&bytes).unwrap_or(0);
-        if !matcher.is_accepting().is_ok_and(|accepting| accepting) {
-            return Ok(false);
+        // As far as it is a sentence of this stage: what follows may begin like another one of it.
+        let mut sentence = None;
+        for (at, byte) in text.bytes().enumerate() {
+            if matcher.is_stopped() || matcher.consume_token(u32::from(byte)).is_err() {
+                break;
+            }
+            if matcher.is_accepting().is_ok_and(|accepting| accepting) {
+                sentence = Some(&text[..=at]);
+            }
         }
-        match self.next(&text[..taken]) {
-            Some(next) if taken > 0 => next.accepts(text),
-            _ => Ok(taken == bytes.len()),
+        match sentence {
+            None => Ok(false),
+            Some(written) => match self.next(written) {
+                Some(next) => next.accepts(text),
+                None => Ok(written.len() == text.len()),
+            },
         }
     }
 }

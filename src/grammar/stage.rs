@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::schema::{self, Kind, Schemas};
 use crate::source::{Block, BlockAddr, Body, RelPath, SourceFile, references};
 
-use super::companions::New;
+use super::companions::{Followers, New};
 use super::names::Names;
 use super::references::References;
 use super::typed::{Typed, Wanted};
@@ -46,9 +46,9 @@ impl Context {
 pub(super) fn first(context: Arc<Context>) -> Grammar {
     let target = context.target.clone();
     let header = hcl::quote(&format!("{}\n", opening(&target)));
-    let lark = stage(&context, &context.names, &target, false, |body, tail, added| {
-        let added = if added { format!("\n  | {header} \"}}\" added") } else { String::new() };
-        format!("start: {header} {body} \"}}\"{tail}{added}\n")
+    let lark = stage(&context, &context.names, &target, false, |body, after| {
+        let added = if after.any { format!("\n  | {header} \"}}\" added") } else { String::new() };
+        format!("start: {header} {body} \"}}\"{}{added}\n", maybe(after.any, "added"))
     });
     Grammar { lark, context }
 }
@@ -64,10 +64,9 @@ impl Grammar {
             return None;
         }
         let header = hcl::quote(&format!("{}\n", opening(&context.target)));
-        let lark = stage(&context, &context.names, &context.target, true, |body, tail, _| {
+        let lark = stage(&context, &context.names, &context.target, true, |body, after| {
             // A value that is given needs nothing beside it.
-            let tail = if wanted.values.is_empty() { tail } else { "" };
-            format!("start: {header} {body} \"}}\"{tail}\n")
+            format!("start: {header} {body} \"}}\"{}\n", maybe(after.any && wanted.values.is_empty(), "added"))
         });
         Some(Grammar { lark, context })
     }
@@ -93,9 +92,10 @@ impl Grammar {
         };
         let whole = prefix.ends_with('}');
         let prefix = hcl::quote(&prefix);
-        let lark = stage(&context, &names, &block, false, |body, tail, _| match whole {
-            true => format!("start: {prefix}{tail}\n"),
-            false => format!("start: {prefix} {body} \"}}\"{tail}\n"),
+        let lark = stage(&context, &names, &block, false, |body, after| match whole {
+            // One data source without arguments in a stage: the same text is then cut into the same stages again.
+            true => format!("start: {prefix}{}\n", maybe(after.header, "header")),
+            false => format!("start: {prefix} {body} \"}}\"{}\n", maybe(after.any, "added")),
         });
         Some(Grammar { lark, context })
     }
@@ -107,14 +107,14 @@ fn stage(
     names: &Names,
     block: &BlockAddr,
     narrow: bool,
-    start: impl Fn(&str, &str, bool) -> String,
+    start: impl Fn(&str, &Followers) -> String,
 ) -> String {
     let new = context.new_blocks();
     let references = References::new(names, &context.schemas, block, &new);
     let schema = context.schema_of(block);
     let (body, rules) = match &schema {
         Some((schema, _)) => {
-            let mut typed = Typed::new(&references);
+            let mut typed = Typed::new(&references, block.keyword == "resource");
             let body = match *block == context.target {
                 true => typed.over(schema, &context.body, context.wanted.as_ref(), narrow),
                 false => typed.whole(schema),
@@ -123,12 +123,17 @@ fn stage(
         }
         None => ("body1".to_owned(), hcl::bodies(&context.shapes, &references)),
     };
-    let added = new.lark(names);
-    let mut lark = start(&body, if added.is_some() { " added?" } else { "" }, added.is_some());
-    lark.push_str(&added.unwrap_or_default());
+    let after = new.followers(names);
+    let mut lark = start(&body, &after);
+    lark.push_str(&after.rules);
     lark.push_str(&references.lark());
     lark.push_str(&rules);
     lark
+}
+
+/// A rule that may be left out, or nothing.
+fn maybe(there: bool, rule: &str) -> String {
+    if there { format!(" {rule}?") } else { String::new() }
 }
 
 /// A block's header up to its brace.

@@ -70,6 +70,8 @@ impl<'a> Form<'a> {
 /// Writes rules.
 pub(super) struct Typed<'a> {
     references: &'a References,
+    /// Whether the block has a life of its own: resources have, data sources are read.
+    lives: bool,
     rules: String,
     count: usize,
     /// Rules of whole bodies by schema and depth: firewalls' statements and the like repeat.
@@ -104,8 +106,8 @@ enum Times {
 }
 
 impl<'a> Typed<'a> {
-    pub(super) fn new(references: &'a References) -> Self {
-        Self { references, rules: String::new(), count: 0, whole: HashMap::new(), values: BTreeSet::new() }
+    pub(super) fn new(references: &'a References, lives: bool) -> Self {
+        Self { references, lives, rules: String::new(), count: 0, whole: HashMap::new(), values: BTreeSet::new() }
     }
 
     /// Writes the rules of a new block's body. Returns how it is called.
@@ -147,7 +149,7 @@ impl<'a> Typed<'a> {
         }
         if form.narrow {
             pieces.retain(|piece| piece.least > 0);
-        } else if depth == 1 {
+        } else if depth == 1 && self.lives {
             let lifecycle = r#""  lifecycle {\n    " ("create_before_destroy" | "prevent_destroy") " = true\n  }\n""#;
             pieces.push(Piece::new(lifecycle.to_owned(), Times::Once));
         }

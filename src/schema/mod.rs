@@ -34,6 +34,26 @@ pub struct Block {
     pub blocks: BTreeMap<String, NestedBlock>,
 }
 
+impl Block {
+    /// An attribute in a block of a set of which the schema does not say what it is, by its path. Terraform cannot compare
+    /// such blocks, so no provider has one: the schema was read from something that says less.
+    pub fn open_in_set(&self) -> Option<String> {
+        self.blocks.iter().find_map(|(name, nested)| {
+            let open = match nested.nesting {
+                Nesting::Set => nested.block.open(),
+                _ => nested.block.open_in_set(),
+            };
+            open.map(|path| format!("{name}.{path}"))
+        })
+    }
+
+    fn open(&self) -> Option<String> {
+        let mut open = self.attributes.iter().filter(|(_, attribute)| attribute.ty.is_open());
+        let own = open.next().map(|(name, _)| name.clone());
+        own.or_else(|| self.blocks.iter().find_map(|(name, nested)| Some(format!("{name}.{}", nested.block.open()?))))
+    }
+}
+
 /// An attribute.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Attribute {
@@ -99,6 +119,18 @@ pub enum Type {
     Map(Box<Type>),
     /// Attributes, each of a type of its own.
     Object(BTreeMap<String, Attribute>),
+}
+
+impl Type {
+    /// Whether a part of it can be anything.
+    fn is_open(&self) -> bool {
+        match self {
+            Self::Any => true,
+            Self::List(inner) | Self::Set(inner) | Self::Map(inner) => inner.is_open(),
+            Self::Object(fields) => fields.values().any(|field| field.ty.is_open()),
+            Self::String | Self::Number | Self::Bool => false,
+        }
+    }
 }
 
 /// A nested block.

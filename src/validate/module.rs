@@ -114,7 +114,7 @@ fn first(terraform: Option<&Terraform>, module: Module<'_>) -> Result<Baseline, 
         };
         let out = terraform.init(module.dir, served.as_ref(), INIT_LIMIT)?;
         if !out.success() {
-            return Ok(Baseline::Unavailable(format!("terraform init failed: {}", first_line(&out.stderr_text()))));
+            return Ok(Baseline::Unavailable(format!("terraform init failed: {}", init_error(&out.stderr_text()))));
         }
     }
     Ok(match errors(terraform, module, providers)? {
@@ -139,8 +139,16 @@ fn serve(module: Module<'_>) -> Result<Served, String> {
     }
     // That one is part of terraform.
     types.retain(|(_, ty)| provider_of(ty) != "terraform");
-    match types.iter().find(|(_, ty)| schemas.pack_of(ty).is_none()) {
-        Some((_, ty)) => Err(format!("`terraform init` was not run in the module, and {}", schemas.why_none(ty))),
+    let not_whole = |kind: Kind, ty: &str| {
+        let path = schemas.get(kind, ty)?.0.open_in_set()?;
+        Some(format!("the schema of {ty} does not say what {path} is"))
+    };
+    let lacking = types.iter().find_map(|(kind, ty)| match schemas.pack_of(ty) {
+        Some(_) => not_whole(*kind, ty),
+        None => Some(schemas.why_none(ty)),
+    });
+    match lacking {
+        Some(why) => Err(format!("`terraform init` was not run in the module, and {why}")),
         None => Served::start(&schemas, &types).map_err(|error| format!("schemas cannot be served: {error}")),
     }
 }
@@ -230,6 +238,20 @@ fn errors(
     Ok(Ok(Said { errors, note }))
 }
 
+/// The first error that `init` tells; above those of the configuration stands one that says that there are some.
+fn init_error(text: &str) -> String {
+    let said: Vec<&str> = text.lines().map(|line| line.trim_start_matches(['│', '╷', '╵', ' '])).collect();
+    let errors: Vec<usize> = (0..said.len()).filter(|&at| said[at].starts_with("Error: ")).collect();
+    match errors.iter().find(|&&at| !said[at].contains("encountered problems during init")) {
+        Some(&at) => {
+            let more = said[at + 1..].iter().take_while(|line| !line.starts_with("Error: "));
+            let more = more.copied().filter(|line| !line.is_empty());
+            said[at..=at].iter().copied().chain(more).collect::<Vec<_>>().join(" ")
+        }
+        None => first_line(text).to_owned(),
+    }
+}
+
 fn first_line(text: &str) -> &str {
     text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
 }
@@ -249,7 +271,9 @@ fn mirror_configured() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::SourceFile;
+    use crate::edit::merge::merge;
+    use crate::grammar::walk::{self, Walker};
+    use crate::source::{BlockAddr, SourceFile};
 
     struct Copy {
         dir: tempfile::TempDir,
@@ -368,9 +392,61 @@ resource "aws_sqs_queue" "q" {
             let Judgement::Reject { reasons } = copy.judge(&before) else { panic!("{wrong} passed") };
             assert!(reasons.iter().any(|reason| reason.contains(said)), "{reasons:?}");
         }
+        // Of what a statement of its rules is, the packs know nothing.
+        copy.write(&format!("{QUEUE}resource \"aws_wafv2_web_acl\" \"q\" {{\n}}\n"));
+        let judgement = copy.judge(&before);
+        assert!(
+            matches!(&judgement, Judgement::Unavailable { why } if why.contains("rule.statement")),
+            "{judgement:?}"
+        );
         // A type that was not there when the module was first asked about.
         copy.write(&format!("{QUEUE}resource \"aws_sns_topic\" \"q\" {{\n  name = \"q\"\n}}\n"));
         assert!(matches!(copy.judge(&before), Judgement::Pass { .. }));
+    }
+
+    /// As many types in one module: terraform starts once for all of them.
+    const TOGETHER: usize = 20;
+
+    /// Blocks by random walks, then random overrides of them, with all that they add. `CAULK_WALK_TYPES=200` walks further.
+    #[test]
+    fn terraform_accepts_what_random_walks_write() {
+        let types = std::env::var("CAULK_WALK_TYPES").ok().and_then(|count| count.parse().ok()).unwrap_or(40);
+        let schemas = Schemas::embedded();
+        let mut walker = Walker::new();
+        let file = RelPath::new("main.tf").unwrap();
+        let mut overrides = 0;
+        for types in walk::sample(&schemas, types).chunks(TOGETHER) {
+            let mut text = walk::around("");
+            let mut targets = Vec::new();
+            let mut seen = BTreeSet::new();
+            for (index, ty) in types.iter().enumerate() {
+                let Some(blocks) = walker.block(&schemas, ty, &format!("of{index}")) else { continue };
+                // Walks know nothing of one another: two may read the same data source, and keys may come twice.
+                let Ok(parsed) = SourceFile::parse(RelPath::default(), blocks.clone().into_bytes()) else { continue };
+                if parsed.body().blocks().all(|block| seen.insert(block.addr())) {
+                    text.push_str(&blocks);
+                    targets.push(BlockAddr::resource(ty, "x"));
+                }
+            }
+            let mut copy = Copy::new(&text);
+            let before = copy.baseline();
+            assert_eq!(before, Baseline::Said { errors: BTreeSet::new(), providers: Providers::Served }, "{text}");
+            for target in targets {
+                let grammar = walk::grammar(&schemas, &copy.tree, &target);
+                let Some(answer) = walker.answer(&grammar) else { continue };
+                let Ok(merged) = merge(&copy.tree, &file, &target, &answer) else { continue };
+                let after = merged.changeset.apply(&copy.tree).unwrap();
+                copy.write(after.file(&file).unwrap().text());
+                overrides += 1;
+            }
+            let judgement = copy.judge(&before);
+            assert!(
+                matches!(judgement, Judgement::Pass { .. }),
+                "{judgement:#?}\n{}",
+                copy.tree.file(&file).unwrap().text()
+            );
+        }
+        assert!(overrides >= types / 2, "{overrides} overrides");
     }
 
     #[test]

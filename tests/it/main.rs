@@ -6,6 +6,5 @@
 mod cases;
 mod common;
 mod fix;
-mod grammar;
 mod model;
 mod scanner;
