@@ -63,6 +63,9 @@ pub struct Args {
     /// Seed of the sampled answers: same seed, same answers
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    /// Sample every answer at this temperature; without, the first ones are the likeliest
+    #[arg(long, value_name = "T", value_parser = temperature)]
+    pub temperature: Option<f64>,
     /// Folder of prompts to use instead of the built-in ones
     #[arg(long, value_name = "DIR")]
     pub prompts: Option<PathBuf>,
@@ -89,6 +92,11 @@ pub enum Format {
     Json,
     /// SARIF 2.1.0 with fixes.
     Sarif,
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    let temperature: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    (temperature > 0.0 && temperature <= 10.0).then_some(temperature).ok_or("it must be above 0, and at most 10".into())
 }
 
 /// Runs it.
@@ -127,7 +135,12 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
         versions,
     };
     let tools = Tools { checkov, trivy, terraform, schemas };
-    let effort = Effort { candidates: args.candidates.get(), seed: args.seed, ..Effort::default() };
+    let effort = Effort {
+        candidates: args.candidates.get(),
+        seed: args.seed,
+        temperature: args.temperature,
+        ..Effort::default()
+    };
     let report = match loading {
         Loading::Replay(mut replay) => engine::run(inputs, tools, &mut replay, &effort, progress)?,
         Loading::Model(file, handle) => {

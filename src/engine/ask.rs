@@ -112,14 +112,15 @@ fn companion_types_of(case: &Case, wish: Option<&Wish>, known: &BTreeSet<String>
 
 /// The first answer is greedy, and so is the first that is told why it was refused (and the narrow one before them); what
 /// comes after is sampled, as is every answer after one that repeated an earlier one.
-pub(super) fn sampling(question: &Question, case: &Case, number: usize, attempts: &[Attempt], seed: u64) -> Sampling {
+pub(super) fn sampling(question: &Question, number: usize, attempts: &[Attempt], effort: &Effort) -> Sampling {
     let repeated = attempts.last().is_some_and(|attempt| attempt.verdicts.is_empty());
-    if number <= 2 + usize::from(question.narrow.is_some()) && !repeated {
+    let early = number <= 2 + usize::from(question.narrow.is_some());
+    if early && !repeated && effort.temperature.is_none() {
         return Sampling::Greedy;
     }
-    let digest = Sha256::digest(format!("{seed}\0{}\0{number}", case.finding.id));
+    let digest = Sha256::digest(format!("{}\0{}\0{number}", effort.seed, question.finding.id));
     let seed = digest[..8].iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte));
-    Sampling::Seeded { seed, temperature: TEMPERATURE, top_p: TOP_P }
+    Sampling::Seeded { seed, temperature: effort.temperature.unwrap_or(TEMPERATURE), top_p: TOP_P }
 }
 
 /// What the next prompt says of the latest refused answers, and of a fix that was taken back.

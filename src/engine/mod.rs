@@ -30,6 +30,8 @@ pub struct Effort {
     pub candidates: usize,
     /// Seed of the sampled ones.
     pub seed: u64,
+    /// Samples every answer at this temperature, the first ones too.
+    pub temperature: Option<f64>,
     /// Tokens of one block of an answer, at most.
     pub answer_tokens: usize,
     /// Tokens of a finding's answers: when so many were written, no other is tried.
@@ -42,7 +44,15 @@ pub struct Effort {
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { candidates: 3, seed: 0, answer_tokens: 320, finding_tokens: 640, context_tokens: 768, rounds: 2 }
+        Self {
+            candidates: 3,
+            seed: 0,
+            temperature: None,
+            answer_tokens: 320,
+            finding_tokens: 640,
+            context_tokens: 768,
+            rounds: 2,
+        }
     }
 }
 
@@ -219,7 +229,7 @@ fn one(
         if item.attempts[before..].iter().map(written).sum::<usize>() >= effort.finding_tokens {
             break;
         }
-        let sampling = ask::sampling(&question, &case, number, &item.attempts, effort.seed);
+        let sampling = ask::sampling(&question, number, &item.attempts, effort);
         let refusals = ask::refusals(&item.attempts, &item.taken_back);
         let asked = ask::attempt(&question, inputs.prompts, &refusals, number, sampling, effort, writer);
         let mut attempt = match asked {
