@@ -9,10 +9,9 @@ use crate::source::BlockAddr;
 use super::names::Names;
 use super::{is_name, provider_of};
 
-/// Data sources that need no argument, or whose arguments are a document: what identities and policies are built of.
-const DATA_SOURCES: [&str; 8] = [
+/// Data sources that need no argument: who and where one is.
+const HERE: [&str; 7] = [
     "aws_caller_identity",
-    "aws_iam_policy_document",
     "aws_partition",
     "aws_region",
     "azurerm_client_config",
@@ -21,16 +20,8 @@ const DATA_SOURCES: [&str; 8] = [
     "google_project",
 ];
 
-/// Those that are complete without an argument.
-const WITHOUT_ARGUMENTS: [&str; 7] = [
-    "aws_caller_identity",
-    "aws_partition",
-    "aws_region",
-    "azurerm_client_config",
-    "azurerm_subscription",
-    "google_client_config",
-    "google_project",
-];
+/// Data sources whose arguments are a document.
+const DOCUMENTS: [&str; 2] = ["aws_iam_policy_document", "google_iam_policy"];
 
 /// What much else is secured with: keys, identities and their policies, logs, network rules.
 const SECURING: [&str; 34] = [
@@ -106,7 +97,7 @@ pub(super) struct New<'a> {
 
 impl<'a> New<'a> {
     fn data(&self) -> impl Iterator<Item = &'static str> + use<'_> {
-        DATA_SOURCES.into_iter().filter(|ty| Some(provider_of(ty)) == self.provider)
+        HERE.into_iter().chain(DOCUMENTS).filter(|ty| Some(provider_of(ty)) == self.provider)
     }
 
     /// New blocks that an expression of the block `of` may name, each with its type and a regular expression of its names:
@@ -164,7 +155,7 @@ impl<'a> New<'a> {
         for ty in self.data() {
             for name in self.free_data(names, ty) {
                 let header = format!(r"\n\ndata \{q}{ty}\{q} \{q}{name}\{q} {{", q = '"');
-                match WITHOUT_ARGUMENTS.contains(&ty) {
+                match HERE.contains(&ty) {
                     true => whole.push(format!("\"{header}}}\"")),
                     false => headers.push(format!(r#""{header}\n""#)),
                 }
@@ -190,7 +181,7 @@ impl<'a> New<'a> {
 
     /// Whether such a data source is complete without an argument.
     pub(super) fn needs_no_body(addr: &BlockAddr) -> bool {
-        addr.keyword == "data" && addr.labels.first().is_some_and(|ty| WITHOUT_ARGUMENTS.contains(&ty.as_str()))
+        addr.keyword == "data" && addr.labels.first().is_some_and(|ty| HERE.contains(&ty.as_str()))
     }
 }
 

@@ -141,15 +141,13 @@ impl<'a> Typed<'a> {
         let mut pieces = Vec::new();
         for (name, attribute) in &schema.attributes {
             if attribute.usage.is_settable() && !is_left_out(name, attribute, depth) {
-                pieces.push(self.attribute(name, attribute, depth, form));
+                pieces.extend(self.attribute(name, attribute, depth, form));
             }
         }
         for (name, nested) in schema.blocks.iter().filter(|(name, _)| *name != "timeouts") {
             self.nested(name, nested, depth, form, &mut pieces);
         }
-        if form.narrow {
-            pieces.retain(|piece| piece.least > 0);
-        } else if depth == 1 && self.lives {
+        if !form.narrow && depth == 1 && self.lives {
             let lifecycle = r#""  lifecycle {\n    " ("create_before_destroy" | "prevent_destroy") " = true\n  }\n""#;
             pieces.push(Piece::new(lifecycle.to_owned(), Times::Once));
         }
@@ -160,19 +158,23 @@ impl<'a> Typed<'a> {
         rule
     }
 
-    fn attribute(&mut self, name: &str, attribute: &'a Attribute, depth: usize, form: Form<'a>) -> Piece {
+    fn attribute(&mut self, name: &str, attribute: &'a Attribute, depth: usize, form: Form<'a>) -> Option<Piece> {
         let pad = "  ".repeat(depth);
         let required = attribute.usage == Usage::Required;
         let is_wanted = form.wanted_of(name).is_some();
         let least = u32::from(required && form.over.is_none() || is_wanted && form.narrow);
         if form.narrow && least == 0 {
-            return Piece::new(String::new(), Times::Once);
+            return None;
         }
         let written = form.over.is_some_and(|body| body.attribute(name).is_some());
+        // The schema does not say what it is, but the configuration does: blocks, of which nothing is known.
+        if attribute.ty == Type::Any && form.over.is_some_and(|body| body.blocks().any(|block| block.keyword == name)) {
+            return None;
+        }
         if let (Some(fields), false) = (object_of(&attribute.ty), written) {
             let body = self.fields(fields, depth + 1, true);
             let text = format!("\"{pad}{name} {{\\n\" {body} \"{pad}}}\\n\"");
-            return Piece { least, ..Piece::new(text, Times::Any) };
+            return Some(Piece { least, ..Piece::new(text, Times::Any) });
         }
         let wanted = form.wanted_of(name).filter(|(wanted, depth)| wanted.path.len() == *depth);
         let value = match wanted.and_then(|(wanted, _)| literals(wanted, &attribute.ty)) {
@@ -180,7 +182,7 @@ impl<'a> Typed<'a> {
             None => self.value(&attribute.ty, depth),
         };
         let or_null = if written && !required && !form.narrow { " | \"null\"" } else { "" };
-        Piece { least, ..Piece::new(format!("\"{pad}{name} = \" ({value}{or_null}) \"\\n\""), Times::Once) }
+        Some(Piece { least, ..Piece::new(format!("\"{pad}{name} = \" ({value}{or_null}) \"\\n\""), Times::Once) })
     }
 
     fn nested(&mut self, name: &str, nested: &'a NestedBlock, depth: usize, form: Form<'a>, pieces: &mut Vec<Piece>) {
@@ -193,7 +195,7 @@ impl<'a> Typed<'a> {
         };
         let block = |body: &str| format!("\"{pad}{name}{label} {{\\n\" {body} \"{pad}}}\\n\"");
         let wanted = form.wanted_of(name);
-        let narrow = form.narrow && wanted.is_some();
+        let narrow = form.narrow;
         if form.narrow && wanted.is_none() && (form.over.is_some() || nested.min == 0) {
             return;
         }
