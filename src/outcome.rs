@@ -31,6 +31,8 @@ pub enum Gate {
     Rescan,
     /// Nothing new fails, by the second scanner.
     SecondScanner,
+    /// `terraform plan`, where it was asked for.
+    Plan,
 }
 
 impl Gate {
@@ -44,6 +46,7 @@ impl Gate {
             Self::Validate => "validate",
             Self::Rescan => "rescan",
             Self::SecondScanner => "second-scanner",
+            Self::Plan => "plan",
         }
     }
 }
@@ -103,7 +106,8 @@ fn seconds<S: serde::Serializer>(took: &Duration, s: S) -> Result<S::Ok, S::Erro
 pub enum Applicability {
     /// All gates ran and passed.
     Safe,
-    /// A gate could not run, or a value needs a person's choice. Whether a change replaces a resource is not looked at.
+    /// A gate could not run, a value needs a person's choice, or terraform would replace what is deployed (which is looked
+    /// at by the plan gate alone).
     Review,
 }
 

@@ -66,6 +66,10 @@ pub struct Args {
     /// Sample every answer at this temperature; without, the first ones are the likeliest
     #[arg(long, value_name = "T", value_parser = temperature)]
     pub temperature: Option<f64>,
+    /// Also have terraform plan in initialised modules, with your own settings, which may call your cloud; a fix that would
+    /// replace a resource is for review then
+    #[arg(long)]
+    pub plan: bool,
     /// Folder of prompts to use instead of the built-in ones
     #[arg(long, value_name = "DIR")]
     pub prompts: Option<PathBuf>,
@@ -134,7 +138,7 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
         prompts: &prompts,
         versions,
     };
-    let tools = Tools { checkov, trivy, terraform, schemas };
+    let tools = Tools { checkov, trivy, terraform, schemas, plan: args.plan };
     let effort = Effort {
         candidates: args.candidates.get(),
         seed: args.seed,

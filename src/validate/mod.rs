@@ -3,6 +3,7 @@
 mod format;
 pub mod guard;
 mod module;
+mod plan;
 pub mod prover;
 mod rescan;
 mod schema;

@@ -114,7 +114,7 @@ fn first(terraform: Option<&Terraform>, module: Module<'_>) -> Result<Baseline, 
         };
         let out = terraform.init(module.dir, served.as_ref(), INIT_LIMIT)?;
         if !out.success() {
-            return Ok(Baseline::Unavailable(format!("terraform init failed: {}", init_error(&out.stderr_text()))));
+            return Ok(Baseline::Unavailable(format!("terraform init failed: {}", first_error(&out.stderr_text()))));
         }
     }
     Ok(match errors(terraform, module, providers)? {
@@ -238,8 +238,8 @@ fn errors(
     Ok(Ok(Said { errors, note }))
 }
 
-/// The first error that `init` tells; above those of the configuration stands one that says that there are some.
-fn init_error(text: &str) -> String {
+/// The first error that terraform tells; above those of the configuration `init` says that there are some.
+pub(super) fn first_error(text: &str) -> String {
     let said: Vec<&str> = text.lines().map(|line| line.trim_start_matches(['│', '╷', '╵', ' '])).collect();
     let errors: Vec<usize> = (0..said.len()).filter(|&at| said[at].starts_with("Error: ")).collect();
     match errors.iter().find(|&&at| !said[at].contains("encountered problems during init")) {

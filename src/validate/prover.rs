@@ -19,6 +19,7 @@ use crate::schema::Schemas;
 use crate::source::{BlockAddr, RelPath, ResourceAddr, SourceTree, references};
 
 use super::module::Module;
+use super::plan::{PlanVerdict, Planned};
 use super::rescan::{self, Keys, Passes};
 use super::scratch::{Scratch, Unit};
 use super::terraform::Terraform;
@@ -49,6 +50,8 @@ pub struct Tools {
     pub terraform: Option<Terraform>,
     /// Providers' schemas.
     pub schemas: Schemas,
+    /// Whether terraform is asked for plans, in which providers may call their clouds.
+    pub plan: bool,
 }
 
 /// A finding and the block that it is about, in a unit.
@@ -101,7 +104,9 @@ pub(super) struct UnitState {
     pub(super) trivy_current: Option<Keys>,
     /// The tools' schemas, and before them what the module's own providers say.
     schemas: Schemas,
-    validate: module::Baseline,
+    pub(super) validate: module::Baseline,
+    /// What a plan of the unit as scanned says, or why there is none; `None` when it was not asked for.
+    pub(super) planned: Option<Result<Planned, String>>,
 }
 
 /// The state of a run's proofs.
@@ -117,6 +122,8 @@ pub struct Prover {
     pub(super) parts: BTreeMap<FixId, BTreeSet<FixId>>,
     /// The scanners that saw all fixes together, once settled.
     pub(super) saw_all: BTreeSet<Tool>,
+    /// The plan gate's word on each live fix, once settled, where it was asked for.
+    pub(super) plans: BTreeMap<FixId, PlanVerdict>,
 }
 
 impl Prover {
@@ -131,6 +138,7 @@ impl Prover {
             pending: Vec::new(),
             parts: BTreeMap::new(),
             saw_all: BTreeSet::new(),
+            plans: BTreeMap::new(),
         }
     }
 
@@ -390,6 +398,7 @@ impl Prover {
                 trivy_current: None,
                 schemas,
                 validate,
+                planned: None,
             };
             self.units.insert(dir.clone(), state);
             let baseline = self.scan_shown(dir, Tool::Checkov)?.checkov.unwrap_or_default();

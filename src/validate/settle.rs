@@ -40,7 +40,7 @@ pub struct Sealed {
 
 impl Prover {
     /// Scans all changed modules together, with every scanner that is there, and each fix alone, with what it builds on,
-    /// as its patch will be applied. What does not stand is withdrawn with what builds on it, until all stand.
+    /// as its patch will be applied; has terraform plan, where that was asked for. What does not stand is withdrawn with what builds on it, until all stand.
     ///
     /// # Errors
     /// When a scanner that is there fails, or the user interrupts.
@@ -51,6 +51,9 @@ impl Prover {
             if fallen.is_empty() {
                 fallen = self.alone()?;
             }
+            if fallen.is_empty() && self.tools.plan {
+                fallen = self.plan()?;
+            }
             if fallen.is_empty() {
                 return Ok(withdrawn);
             }
@@ -58,7 +61,7 @@ impl Prover {
         }
     }
 
-    fn live(&self) -> BTreeSet<FixId> {
+    pub(super) fn live(&self) -> BTreeSet<FixId> {
         (0..self.pending.len()).filter(|&fix| !self.pending[fix].withdrawn).collect()
     }
 
@@ -203,7 +206,7 @@ impl Prover {
         needs
     }
 
-    fn tree_with(&self, fixes: &BTreeSet<FixId>) -> Result<SourceTree, ProofError> {
+    pub(super) fn tree_with(&self, fixes: &BTreeSet<FixId>) -> Result<SourceTree, ProofError> {
         let changeset = self.layers.changeset_with(fixes);
         changeset.apply(&self.base).map_err(|e| std::io::Error::other(e.to_string()).into())
     }
@@ -235,7 +238,8 @@ impl Prover {
         let fixes = parts.iter().map(|(fix, part)| {
             let includes = part.iter().filter(|base| *base != fix).map(|base| numbers[base]).collect();
             let evidence = self.evidence(*fix);
-            let review_reasons = review_reasons(&evidence, &self.pending[*fix].review);
+            let replaces = self.plans.get(fix).map(|plan| plan.replaces.as_slice()).unwrap_or_default();
+            let review_reasons = review_reasons(&evidence, &[self.pending[*fix].review.as_slice(), replaces].concat());
             VerifiedFix {
                 findings: findings.remove(fix).unwrap_or_default(),
                 changeset: self.layers.changeset_with(part),
@@ -299,15 +303,16 @@ impl Prover {
             None => Judgement::Unavailable { why: "no second scanner is installed".into() },
         };
         let second = Verdict { gate: Gate::SecondScanner, judgement, took: std::time::Duration::ZERO };
-        self.pending[fix].verdicts.iter().cloned().chain([second]).collect()
+        let plan = self.plans.get(&fix).map(|plan| plan.verdict.clone());
+        self.pending[fix].verdicts.iter().cloned().chain([second]).chain(plan).collect()
     }
 }
 
-/// Why a person must look: gates that could not run, and what the guardrails saw.
-fn review_reasons(evidence: &[Verdict], guarded: &[String]) -> Vec<String> {
+/// Why a person must look: gates that could not run, and what the guardrails and the plan showed.
+fn review_reasons(evidence: &[Verdict], shown: &[String]) -> Vec<String> {
     let unavailable = evidence.iter().filter_map(|verdict| match &verdict.judgement {
         Judgement::Unavailable { why } => Some(format!("{} did not run: {why}", verdict.gate.name())),
         _ => None,
     });
-    unavailable.chain(guarded.iter().cloned()).collect()
+    unavailable.chain(shown.iter().cloned()).collect()
 }

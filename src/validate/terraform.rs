@@ -1,5 +1,6 @@
 //! The user's own terraform or tofu: what of it is there, and how caulk calls it.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -81,6 +82,25 @@ impl Terraform {
         self.run(dir, &["providers", "schema", "-json"], None, limit)
     }
 
+    /// Plans in an initialised module's folder, into a file: with the user's own settings, and free to call the providers'
+    /// clouds. It takes no lock and writes no state.
+    ///
+    /// # Errors
+    /// When it cannot be run or runs past the limit.
+    pub(super) fn plan(&self, dir: &Path, file: &Path, limit: Duration) -> Result<Output, ProcessError> {
+        let cmd = Cmd::new(&self.program, limit).args(["plan", "-input=false", "-lock=false", "-no-color"]);
+        let out = OsString::from_iter([OsStr::new("-out="), file.as_os_str()]);
+        process::run(&quiet(cmd.arg(out).cwd(dir)))
+    }
+
+    /// A plan's file as JSON.
+    ///
+    /// # Errors
+    /// When it cannot be run or runs past the limit.
+    pub(super) fn show_plan(&self, dir: &Path, file: &Path, limit: Duration) -> Result<Output, ProcessError> {
+        process::run(&quiet(Cmd::new(&self.program, limit).args(["show", "-json", "-no-color"]).arg(file).cwd(dir)))
+    }
+
     /// Runs a subcommand in a module's folder, with providers that are served, if any, in place of plugins.
     fn run(&self, dir: &Path, args: &[&str], served: Option<&Served>, limit: Duration) -> Result<Output, ProcessError> {
         let cmd = offline(scrubbed(Cmd::new(&self.program, limit))).args(args).cwd(dir);
@@ -94,14 +114,18 @@ impl Terraform {
 /// Settings of terraform that are the user's to make for caulk as well; all other `TF_*` would change what it does.
 const KEPT: [&str; 2] = ["TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR"];
 
-/// No version check over the network, no questions, no arguments from the environment, and no complaint of a
-/// configuration file that is not there.
+/// As [`quiet`], and no arguments from the environment.
 fn scrubbed(mut cmd: Cmd) -> Cmd {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TF_") && !KEPT.iter().any(|kept| name == *kept) {
             cmd = cmd.env_remove(name);
         }
     }
+    quiet(cmd)
+}
+
+/// No version check over the network, no questions, and no complaint of a configuration file that is not there.
+fn quiet(cmd: Cmd) -> Cmd {
     let cmd = cmd.env("CHECKPOINT_DISABLE", "1").env("TF_IN_AUTOMATION", "1").env("TF_INPUT", "0");
     match std::env::var_os("TF_CLI_CONFIG_FILE") {
         Some(file) if !Path::new(&file).exists() => cmd.env("TF_CLI_CONFIG_FILE", "/dev/null"),
