@@ -28,7 +28,7 @@ fn grammar_of(schemas: &Schemas, ty: &str) -> Option<Grammar> {
         names: Names::of(&tree, &dir),
         schemas: schemas.clone(),
         companion_types: companion_types(ty, [], known.iter().map(String::as_str)),
-        wanted: None,
+        ways: Vec::new(),
         shapes: Shapes::default(),
     })
     .ok()

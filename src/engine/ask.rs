@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use crate::finding::{Finding, Tool};
-use crate::grammar::{self, Grammar, Names, Scope, Shapes, Wanted};
+use crate::grammar::{self, Grammar, Names, Scope, Shapes};
 use crate::model::Sampling;
 use crate::outcome::{Attempt, Judgement};
 use crate::prompt::{Ask, Prompts, Refusal};
-use crate::rules::{self, Wish};
+use crate::rules::{self, Surroundings, Wish};
 use crate::schema::Schemas;
 use crate::source::context::{self, Target};
-use crate::source::{Block, SourceTree};
+use crate::source::{Block, SourceTree, references};
 use crate::validate::Case;
 
 use super::{Effort, EngineError, WriteRequest, Writer, Written};
@@ -35,14 +35,14 @@ pub(super) struct Question {
     title: String,
     wish: String,
     grammar: Grammar,
-    /// What the first answer is held to, where the rule says what it wants of an attribute.
-    narrow: Option<Grammar>,
+    /// What the first answers are held to, one each, where the rule says what satisfies it.
+    ways: Vec<Grammar>,
 }
 
 impl Question {
-    /// How many answers may be tried: the narrow one comes before the candidates.
+    /// How many answers may be tried: those that go the rule's own ways come before the candidates.
     pub(super) fn tries(&self, effort: &Effort) -> usize {
-        effort.candidates + usize::from(self.narrow.is_some())
+        effort.candidates + self.ways.len()
     }
 }
 
@@ -61,12 +61,16 @@ pub(super) fn prepare(
         .ok_or_else(|| format!("{} is no longer in {}", case.block, case.file))?;
     let dir = case.file.parent();
     let (_, block) = tree.find(&dir, &case.block).ok_or_else(|| format!("{} is no longer there", case.block))?;
+    let companion_types = companion_types_of(case, wish, companion_types);
+    let connected = connected(tree, case);
+    let around = Surroundings { target: block, connected: &connected, types: &companion_types };
+    let ways = wish.filter(|_| case.block.resource_type().is_some()).map(|wish| wish.ways(around)).unwrap_or_default();
     let scope = Scope {
         target: block,
         names: Names::of(tree, &dir),
         schemas,
-        companion_types: companion_types_of(case, wish, companion_types),
-        wanted: wish.and_then(|wish| wanted(case, wish)),
+        companion_types,
+        ways,
         shapes: shapes_of(tree, case, wish),
     };
     let grammar = grammar::compile(scope).map_err(|e| format!("no grammar: {e}"))?;
@@ -81,8 +85,8 @@ pub(super) fn prepare(
         None => hinted,
     };
     let wish = hinted.to_prompt(WISH_CHARS);
-    let narrow = grammar.narrow();
-    Ok(Question { finding: case.finding.clone(), target, related, title, wish, grammar, narrow })
+    let ways = grammar.ways();
+    Ok(Question { finding: case.finding.clone(), target, related, title, wish, grammar, ways })
 }
 
 /// What the rule's paths and the module's blocks of the same type show of names.
@@ -97,10 +101,13 @@ fn shapes_of(tree: &SourceTree, case: &Case, wish: Option<&Wish>) -> Shapes {
     Shapes::learn(keys, blocks.map(|block| &block.body))
 }
 
-/// What the rule says of an attribute's value in blocks of the target's type.
-fn wanted(case: &Case, wish: &Wish) -> Option<Wanted> {
-    let key = wish.key_for(case.block.resource_type()?)?;
-    Some(Wanted { path: rules::names_of(key), values: wish.passing()? })
+/// The types of the module's blocks that refer to the target, or that it refers to.
+fn connected(tree: &SourceTree, case: &Case) -> BTreeSet<String> {
+    let dir = case.file.parent();
+    let named = tree.find(&dir, &case.block).map(|(_, block)| references(block)).unwrap_or_default();
+    let blocks = tree.module(&dir).flat_map(|file| file.body().blocks());
+    let naming = blocks.filter(|block| references(block).contains(&case.block)).map(Block::addr);
+    naming.chain(named).filter_map(|addr| addr.resource_type().map(str::to_owned)).collect()
 }
 
 /// The types that companions may have: see [`grammar::companion_types`].
@@ -110,11 +117,11 @@ fn companion_types_of(case: &Case, wish: Option<&Wish>, known: &BTreeSet<String>
     grammar::companion_types(ty, connected, known.iter().map(String::as_str))
 }
 
-/// The first answer is greedy, and so is the first that is told why it was refused (and the narrow one before them); what
-/// comes after is sampled, as is every answer after one that repeated an earlier one.
+/// The first answer is greedy, and so is the first that is told why it was refused (and those before them that go the
+/// rule's own ways); what comes after is sampled, as is every answer after one that repeated an earlier one.
 pub(super) fn sampling(question: &Question, number: usize, attempts: &[Attempt], effort: &Effort) -> Sampling {
     let repeated = attempts.last().is_some_and(|attempt| attempt.verdicts.is_empty());
-    let early = number <= 2 + usize::from(question.narrow.is_some());
+    let early = number <= 2 + question.ways.len();
     if early && !repeated && effort.temperature.is_none() {
         return Sampling::Greedy;
     }
@@ -164,11 +171,11 @@ pub(super) fn attempt(
             max_tokens: effort.answer_tokens,
         })
     };
-    let grammar = question.narrow.as_ref().filter(|_| number == 1).unwrap_or(&question.grammar);
-    let mut written = write(grammar)?;
-    let mut grammars = vec![grammar.lark().to_owned()];
+    let first = question.ways.get(number - 1).unwrap_or(&question.grammar);
+    let mut written = write(first)?;
+    let mut grammars = vec![first.lark().to_owned()];
     while written.complete
-        && let Some(grammar) = question.grammar.next(&written.text)
+        && let Some(grammar) = first.next(&written.text)
     {
         // Without what is missing it is no answer.
         written.complete = grammars.len() <= COMPANIONS;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use crate::schema::Kind;
+use crate::schema::{Block, Kind, Type};
 use crate::source::BlockAddr;
 
 use super::names::Names;
@@ -74,6 +74,37 @@ pub fn companion_types<'a>(
     types.filter(|ty| provider_of(ty) == provider_of(target) && is_name(ty)).map(str::to_owned).collect()
 }
 
+/// The attributes of a block that by their names lead to a block of a type: `vpc_id`, `bucket` or `server_id`, for
+/// `aws_vpc`, `aws_s3_bucket` and `azurerm_mssql_server`.
+pub(super) fn leading_to<'a>(schema: &'a Block, ty: &str) -> Vec<&'a str> {
+    let words: Vec<&str> = ty.split('_').skip(1).collect();
+    let nouns: Vec<String> = (0..words.len()).map(|from| words[from..].join("_")).collect();
+    let leads = |name: &str| {
+        let noun = REFERRING.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+        nouns.iter().any(|known| known == noun || format!("{known}s") == noun)
+            || noun == "resource"
+            || noun == "target_resource"
+    };
+    let settable = schema.attributes.iter().filter(|(_, attribute)| attribute.usage.is_settable());
+    settable.filter(|(name, attribute)| leads(name) && can_link(&attribute.ty)).map(|(name, _)| name.as_str()).collect()
+}
+
+/// All attributes of a block that could hold a reference to another one.
+pub(super) fn linkable(schema: &Block) -> Vec<&str> {
+    let settable = schema.attributes.iter().filter(|(_, attribute)| attribute.usage.is_settable());
+    settable.filter(|(_, attribute)| can_link(&attribute.ty)).map(|(name, _)| name.as_str()).collect()
+}
+
+fn can_link(ty: &Type) -> bool {
+    match ty {
+        Type::List(inner) | Type::Set(inner) => **inner == Type::String,
+        ty => *ty == Type::String,
+    }
+}
+
+/// What follows the name of a thing in the name of an attribute that leads to it.
+const REFERRING: [&str; 7] = ["_id", "_ids", "_arn", "_arns", "_name", "_names", "_identifier"];
+
 /// What may follow a block of an answer.
 pub(super) struct Followers {
     /// Whether anything may, by the rule `added`.
@@ -125,6 +156,15 @@ impl<'a> New<'a> {
             .filter_map(|(addr, _)| addr.labels.get(1))
             .map(String::as_str)
             .filter(|name| name.starts_with(self.name))
+    }
+
+    /// How a new block of a type is called: as the target, if no block of that type is.
+    pub(super) fn name_for(&self, names: &Names, ty: &str) -> Option<BlockAddr> {
+        let suffix = ty.rsplit('_').next().unwrap_or_default();
+        let candidates = [self.name.to_owned(), format!("{}_{suffix}", self.name)];
+        let addrs = candidates.into_iter().map(|name| BlockAddr::resource(ty, name));
+        let mut free = addrs.filter(|addr| !names.declare(addr));
+        free.next()
     }
 
     fn free_data(&self, names: &Names, ty: &str) -> Vec<&'a str> {
@@ -187,4 +227,38 @@ impl<'a> New<'a> {
 
 fn either(words: &[&str]) -> String {
     words.iter().map(|word| super::hcl::quote(word)).collect::<Vec<_>>().join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Schemas;
+
+    #[test]
+    fn attributes_lead_to_types_by_their_names() {
+        let schemas = Schemas::embedded();
+        let leading = |ty: &str, to: &str| {
+            let (schema, _) = schemas.get(Kind::Resource, ty).unwrap();
+            leading_to(&schema, to).join(" ")
+        };
+        assert_eq!(leading("aws_s3_bucket_versioning", "aws_s3_bucket"), "bucket");
+        assert_eq!(leading("aws_flow_log", "aws_vpc"), "vpc_id");
+        assert_eq!(leading("aws_wafv2_web_acl_association", "aws_lb"), "resource_arn");
+        assert_eq!(leading("azurerm_mssql_server_extended_auditing_policy", "azurerm_mssql_server"), "server_id");
+        assert_eq!(leading("aws_db_instance", "aws_db_parameter_group"), "parameter_group_name");
+        assert_eq!(leading("aws_cloudwatch_log_group", "aws_cloudtrail"), "");
+    }
+
+    #[test]
+    fn a_companion_is_called_as_the_target_where_it_can() {
+        let types = BTreeSet::new();
+        let new = New { types: &types, provider: Some("aws"), name: "a" };
+        let mut names = Names::default();
+        let mut called = || {
+            let addr = new.name_for(&names, "aws_kms_key")?;
+            names.add_new(&addr);
+            addr.labels.get(1).cloned()
+        };
+        assert_eq!([called(), called(), called()], [Some("a".into()), Some("a_key".into()), None]);
+    }
 }

@@ -1,6 +1,6 @@
 //! Compiles, for one finding, the language of allowed answers: overrides of the target and its companions.
 //!
-//! In: the target, what its module declares, the providers' schemas, what the rule says of values, the types that a
+//! In: the target, what its module declares, the providers' schemas, the ways to satisfy the rule, the types that a
 //! companion may have. Out: [`Grammar`], a Lark text for llguidance, and after it those of the blocks that an answer goes
 //! on to add, see [`Grammar::next`].
 //!
@@ -26,19 +26,21 @@ use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::ApproximateTokEnv;
 use llguidance::{Matcher, ParserFactory};
 
+use crate::rules::Way;
 use crate::schema::Schemas;
 use crate::source::{Block, BlockAddr};
 
 pub use companions::companion_types;
 pub use names::{Names, Repetition};
 pub use shapes::Shapes;
-pub use typed::Wanted;
 
 /// A compiled language: of answers, or of those that begin with what has been written so far.
 #[derive(Clone, Debug)]
 pub struct Grammar {
     lark: String,
     context: Arc<stage::Context>,
+    /// The way that the answer is held to, by its position.
+    way: Option<usize>,
 }
 
 impl Grammar {
@@ -91,8 +93,8 @@ pub struct Scope<'a> {
     pub schemas: Schemas,
     /// Resource types that a companion may have, see [`companion_types`].
     pub companion_types: BTreeSet<String>,
-    /// What the rule says of an attribute's value.
-    pub wanted: Option<Wanted>,
+    /// The ways to satisfy the rule, as far as it says.
+    pub ways: Vec<Way>,
     /// Names that are known to be nested blocks, or attributes, where there is no schema.
     pub shapes: Shapes,
 }
@@ -123,9 +125,10 @@ pub fn compile(scope: Scope<'_>) -> Result<Grammar, GrammarError> {
     if !target.labels.iter().all(|label| is_name(label)) {
         return Err(GrammarError::Label(target));
     }
-    let Scope { target: block, names, schemas, companion_types: types, wanted, shapes } = scope;
+    let Scope { target: block, names, schemas, companion_types: types, ways, shapes } = scope;
     let body = block.body.clone();
-    Ok(stage::first(Arc::new(stage::Context { target, body, names, schemas, types, wanted, shapes })))
+    let context = stage::Context { target, body, names, schemas, types, ways, shapes };
+    Ok(stage::first(Arc::new(context.with_ways_that_fit())))
 }
 
 /// The provider's local name by convention: what stands before the first `_` of a type.
@@ -140,7 +143,9 @@ fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::{Companion, Must, Wanted};
     use crate::source::{RelPath, SourceFile, SourceTree};
+    use serde_json::json;
 
     const MODULE: &str = r#"
 resource "aws_s3_bucket" "data" {
@@ -164,10 +169,10 @@ locals {
 
     /// The grammar for a block of a module.
     pub(super) fn grammar_for(target: &BlockAddr, module: &str) -> Grammar {
-        wanting(target, module, None)
+        going(target, module, Vec::new())
     }
 
-    fn wanting(target: &BlockAddr, module: &str, wanted: Option<Wanted>) -> Grammar {
+    fn going(target: &BlockAddr, module: &str, ways: Vec<Way>) -> Grammar {
         let path = RelPath::new("main.tf").unwrap();
         let tree = SourceTree::from_files("/", [SourceFile::parse(path, module.into()).unwrap()]);
         let dir = RelPath::default();
@@ -178,7 +183,7 @@ locals {
             names: Names::of(&tree, &dir),
             companion_types: companion_types(target.resource_type().unwrap_or_default(), [], known),
             schemas,
-            wanted,
+            ways,
             shapes: Shapes::default(),
         })
         .unwrap()
@@ -308,52 +313,122 @@ locals {
         no(&with("bucket = each.key"));
     }
 
+    fn wanted(path: &str, must: Must) -> Wanted {
+        Wanted { path: path.split('.').map(str::to_owned).collect(), must }
+    }
+
+    fn be(values: serde_json::Value) -> Must {
+        Must::Be(values.as_array().unwrap().clone())
+    }
+
+    /// The bucket's language where this is wanted of it.
+    fn wanting(path: &str, must: Must) -> Grammar {
+        going(&bucket(), MODULE, vec![Way { target: vec![wanted(path, must)], companions: vec![] }])
+    }
+
     #[test]
     fn only_the_wanted_values_can_be_written_where_they_are_wanted() {
-        let wanted = |path: &[&str], values: serde_json::Value| {
-            let path = path.iter().map(ToString::to_string).collect();
-            let wanted = Wanted { path, values: values.as_array().unwrap().clone() };
-            wanting(&bucket(), MODULE, Some(wanted))
-        };
-        let versioning = wanted(&["versioning", "enabled"], serde_json::json!([true]));
+        let versioning = wanting("versioning.enabled", be(json!([true])));
         assert!(accepts(&versioning, &with("versioning {\n    enabled = true\n  }")));
         assert!(!accepts(&versioning, &with("versioning {\n    enabled = false\n  }")));
-        let target = wanted(&["logging", "target_prefix"], serde_json::json!(["a", "b"]));
+        let target = wanting("logging.target_prefix", be(json!(["a", "b"])));
         assert!(accepts(&target, &with("logging {\n    target_bucket = \"x\"\n    target_prefix = \"b\"\n  }")));
         assert!(!accepts(&target, &with("logging {\n    target_bucket = \"x\"\n    target_prefix = \"c\"\n  }")));
-        let of_another_type = wanted(&["force_destroy"], serde_json::json!(["maybe"]));
+        let of_another_type = wanting("force_destroy", be(json!(["maybe"])));
         assert!(accepts(&of_another_type, &with("force_destroy = true")));
+    }
+
+    /// The one way, if there is one.
+    fn way(path: &str, must: Must) -> Option<Grammar> {
+        wanting(path, must).ways().pop()
     }
 
     #[test]
     fn what_the_rule_leaves_one_value_for_is_one_sentence() {
-        let narrow = |path: &[&str], values: serde_json::Value| {
-            let path = path.iter().map(ToString::to_string).collect();
-            let wanted = Wanted { path, values: values.as_array().unwrap().clone() };
-            wanting(&bucket(), MODULE, Some(wanted)).narrow()
-        };
-        let versioning = narrow(&["versioning", "enabled"], serde_json::json!([true])).unwrap();
+        let versioning = way("versioning.enabled", be(json!([true]))).unwrap();
         assert!(accepts(&versioning, &with("versioning {\n    enabled = true\n  }")));
         for other in ["versioning {\n    enabled = true\n    mfa_delete = true\n  }", "acl = null", "versioning = null"]
         {
             assert!(!accepts(&versioning, &with(other)), "{other}");
         }
-        let prefix = narrow(&["logging", "target_prefix"], serde_json::json!(["a"])).unwrap();
+        let prefix = way("logging.target_prefix", be(json!(["a"]))).unwrap();
         assert!(accepts(&prefix, &with("logging {\n    target_bucket = \"x\"\n    target_prefix = \"a\"\n  }")));
         assert!(!accepts(&prefix, &with("logging {\n    target_prefix = \"a\"\n  }")), "the bucket is required");
         assert!(!accepts(&prefix, &with("logging {\n    target_bucket = \"x\"\n  }")));
-        let lock =
-            narrow(&["object_lock_configuration", "rule", "default_retention", "mode"], serde_json::json!(["X"]));
-        assert!(accepts(
-            &lock.unwrap(),
-            &with(
-                "object_lock_configuration {\n    rule {\n      default_retention {\n        mode = \"X\"\n      }\n    }\n  }"
-            )
-        ));
-        let any = narrow(&["policy"], serde_json::json!([])).unwrap();
+        let lock = way("object_lock_configuration.rule.default_retention.mode", be(json!(["X"]))).unwrap();
+        let nested = "object_lock_configuration {\n    rule {\n      default_retention {\n        mode = \"X\"\n      }\n    }\n  }";
+        assert!(accepts(&lock, &with(nested)));
+        let any = way("policy", Must::Exist).unwrap();
         assert!(accepts(&any, &with("policy = \"x\"")) && !accepts(&any, &with("acl = \"x\"")));
-        assert!(narrow(&["versionings", "enabled"], serde_json::json!([true])).is_none());
-        assert!(narrow(&["force_destroy"], serde_json::json!(["maybe"])).is_none());
+        assert!(way("versionings.enabled", be(json!([true]))).is_none());
+        assert!(way("force_destroy", be(json!(["maybe"]))).is_none());
+    }
+
+    #[test]
+    fn what_must_not_be_there_is_taken_out() {
+        let attribute = way("acl", Must::NotExist).unwrap();
+        assert!(accepts(&attribute, &with("acl = null")) && !accepts(&attribute, &with("acl = \"private\"")));
+        let block = way("versioning", Must::NotExist).unwrap();
+        assert!(accepts(&block, &with("versioning = null")));
+        let inner = way("versioning.enabled", Must::NotExist).unwrap();
+        assert!(accepts(&inner, &with("versioning {\n    enabled = null\n  }")));
+    }
+
+    #[test]
+    fn several_things_are_wanted_at_once() {
+        let target = vec![wanted("acl", be(json!(["private"]))), wanted("versioning.enabled", be(json!([true])))];
+        let grammar = going(&bucket(), MODULE, vec![Way { target, companions: vec![] }]).ways().pop().unwrap();
+        assert!(accepts(&grammar, &with("acl = \"private\"\n  versioning {\n    enabled = true\n  }")));
+        assert!(accepts(&grammar, &with("versioning {\n    enabled = true\n  }\n  acl = \"private\"")));
+        assert!(!accepts(&grammar, &with("acl = \"private\"")));
+    }
+
+    fn with_companion(target: Vec<Wanted>, ty: &str, wanted: Vec<Wanted>) -> Way {
+        Way { target, companions: vec![Companion { ty: ty.into(), wanted }] }
+    }
+
+    #[test]
+    fn a_companion_that_the_rule_asks_for_follows_refers_back_and_holds_what_it_must() {
+        let status = wanted("versioning_configuration.status", be(json!(["Enabled"])));
+        let way = with_companion(vec![], "aws_s3_bucket_versioning", vec![status]);
+        let general = going(&bucket(), MODULE, vec![way]);
+        let grammar = general.ways().pop().unwrap();
+        let companion = |bucket: &str, status: &str| {
+            format!(
+                "resource \"aws_s3_bucket\" \"data\" {{\n}}\n\nresource \"aws_s3_bucket_versioning\" \"data\" {{\n  \
+                 bucket = {bucket}\n  versioning_configuration {{\n    status = \"{status}\"\n  }}\n}}"
+            )
+        };
+        let right = companion("aws_s3_bucket.data.id", "Enabled");
+        assert!(accepts(&grammar, &right) && accepts(&general, &right));
+        assert!(!accepts(&grammar, &companion("\"data\"", "Enabled")));
+        assert!(!accepts(&grammar, &companion("aws_s3_bucket.data.id", "Suspended")));
+        assert!(!accepts(&grammar, "resource \"aws_s3_bucket\" \"data\" {\n}"));
+    }
+
+    #[test]
+    fn a_target_that_leads_to_its_companion_names_it() {
+        let instance = BlockAddr::resource("aws_db_instance", "main");
+        let module = "resource \"aws_db_instance\" \"main\" {\n  instance_class = \"x\"\n}\n";
+        let way = with_companion(vec![], "aws_db_parameter_group", vec![wanted("parameter.name", be(json!(["p"])))]);
+        let scope = |way: Way| {
+            let path = RelPath::new("main.tf").unwrap();
+            let tree = SourceTree::from_files("/", [SourceFile::parse(path, module.into()).unwrap()]);
+            let dir = RelPath::default();
+            let target = tree.find(&dir, &instance).unwrap().1;
+            let companion_types = companion_types("aws_db_instance", ["aws_db_parameter_group"], []);
+            let names = Names::of(&tree, &dir);
+            let schemas = Schemas::embedded();
+            compile(Scope { target, names, schemas, companion_types, ways: vec![way], shapes: Shapes::default() })
+                .unwrap()
+        };
+        let grammar = scope(way).ways().pop().unwrap();
+        let group = "resource \"aws_db_parameter_group\" \"main\" {\n  family = \"postgres16\"\n  parameter {\n    \
+                     name = \"p\"\n    value = \"1\"\n  }\n}";
+        let with = |line: &str| format!("resource \"aws_db_instance\" \"main\" {{\n{line}}}\n\n{group}");
+        assert!(accepts(&grammar, &with("  parameter_group_name = aws_db_parameter_group.main.name\n")));
+        assert!(!accepts(&grammar, &with("")));
+        assert!(!accepts(&grammar, &with("  parameter_group_name = \"main\"\n")));
     }
 
     #[test]
@@ -391,7 +466,7 @@ locals {
             names: Names::default(),
             schemas: Schemas::embedded(),
             companion_types: BTreeSet::new(),
-            wanted: None,
+            ways: Vec::new(),
             shapes: Shapes::default(),
         };
         assert_eq!(compile(scope).unwrap_err(), GrammarError::Label(target.addr()));

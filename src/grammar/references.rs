@@ -39,6 +39,10 @@ const REFERRED: [&str; 22] = [
     "url",
 ];
 
+/// The terminal of references to given blocks, by which a connection is made, and that of strings with one in them.
+pub(super) const LINK: &str = "LINK";
+pub(super) const LINKING: &str = "LINKING";
+
 /// An expression as a regular expression, and what it is.
 type Head = (Class, String);
 
@@ -46,6 +50,8 @@ type Head = (Class, String);
 #[derive(Clone, Debug)]
 pub(super) struct References {
     heads: Vec<Head>,
+    /// The blocks that a connection is to be made with.
+    links: Vec<String>,
 }
 
 /// The kinds of values that have a terminal of their own, by its name.
@@ -107,7 +113,27 @@ impl References {
             }
             None => {}
         }
-        Self { heads }
+        Self { heads, links: Vec::new() }
+    }
+
+    /// Adds the terminal of references to these blocks, by what new blocks are referred to.
+    pub(super) fn with_links(mut self, names: &Names, schemas: &Schemas, blocks: &[BlockAddr]) -> Self {
+        for addr in blocks {
+            let place = match names.repetition(addr) {
+                None => escape(&addr.to_string()),
+                Some(Repetition::Count) => format!(r"{}\[0\]", escape(&addr.to_string())),
+                Some(Repetition::ForEach) => continue,
+            };
+            let schema = Kind::of(&addr.keyword).zip(addr.labels.first()).and_then(|(kind, ty)| schemas.get(kind, ty));
+            let heads = attributes(&place, schema.as_ref().map(|(schema, _)| schema), |name| REFERRED.contains(&name));
+            self.links.extend(heads.into_iter().filter(|(class, _)| class.fits(Class::Text)).map(|(_, head)| head));
+        }
+        self
+    }
+
+    /// Whether there is something to make a connection with.
+    pub(super) fn links(&self) -> bool {
+        !self.links.is_empty()
     }
 
     /// The terminal of references that can stand where such a value is wanted, if there are any.
@@ -135,6 +161,10 @@ impl References {
         let template = if heads.is_empty() { String::new() } else { format!(r"|\$\{{({})\}}", heads.join("|")) };
         let _ = writeln!(text, "STRING: /\"({plain}{template})*\"/");
         let _ = writeln!(text, "PLAIN: /\"({plain})*\"/");
+        if self.links() {
+            let links = self.links.join("|");
+            let _ = writeln!(text, "{LINK}: /{links}/\n{LINKING}: /\"({plain})*\\$\\{{({links})\\}}({plain})*\"/");
+        }
         text
     }
 }

@@ -3,17 +3,21 @@
 //! The first stage is the target's override. It ends behind the override, or behind the header of a new block; the next
 //! stage is what has been written, then that block's body. An answer that ends but names a block which neither it nor the
 //! module declares is gone on with too: that block's header is forced. So a whole answer declares what it names.
+//!
+//! Answers can be held to one of the ways to satisfy the rule: the override then holds what the rule says of the target
+//! and nothing that could be left out, the blocks that the rule asks for follow it, and one of the two names the other.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::rules::{Companion, Must, Wanted, Way};
 use crate::schema::{self, Kind, Schemas};
 use crate::source::{Block, BlockAddr, Body, RelPath, SourceFile, references};
 
-use super::companions::{Followers, New};
+use super::companions::{Followers, New, leading_to, linkable};
 use super::names::Names;
 use super::references::References;
-use super::typed::{Typed, Wanted};
+use super::typed::{self, Typed};
 use super::{Grammar, Shapes, hcl, provider_of};
 
 /// What stays the same over the stages of an answer.
@@ -27,7 +31,7 @@ pub(super) struct Context {
     pub schemas: Schemas,
     /// Resource types that companions may have.
     pub types: BTreeSet<String>,
-    pub wanted: Option<Wanted>,
+    pub ways: Vec<Way>,
     pub shapes: Shapes,
 }
 
@@ -36,39 +40,102 @@ impl Context {
         self.schemas.get(Kind::of(&block.keyword)?, block.labels.first()?)
     }
 
+    /// With the ways that can be written with what the schemas have. Of others nothing is known, so they hold to nothing.
+    pub(super) fn with_ways_that_fit(mut self) -> Self {
+        let fit = |way: &Way| {
+            let (schema, _) = self.schema_of(&self.target)?;
+            let target = fit_all(&way.target, &schema)?;
+            let companion = |companion: &Companion| {
+                let addr = self.new_blocks().name_for(&self.names, &companion.ty)?;
+                let (schema, _) = self.schema_of(&addr).filter(|_| self.types.contains(&companion.ty))?;
+                Some(Companion { ty: companion.ty.clone(), wanted: fit_all(&companion.wanted, &schema)? })
+            };
+            let companions = way.companions.iter().map(companion).collect::<Option<Vec<_>>>()?;
+            Some(Way { target, companions })
+        };
+        self.ways = self.ways.iter().filter_map(fit).collect();
+        self
+    }
+
+    /// What no override may write otherwise: what the only way wants.
+    fn wanted(&self) -> &[Wanted] {
+        match self.ways.as_slice() {
+            [only] => &only.target,
+            _ => &[],
+        }
+    }
+
+    /// The attributes of a block that lead to another one by their names.
+    fn leading(&self, block: &BlockAddr, to: &BlockAddr) -> Vec<String> {
+        let (Some((schema, _)), Some(ty)) = (self.schema_of(block), to.resource_type()) else { return Vec::new() };
+        leading_to(&schema, ty).into_iter().map(str::to_owned).collect()
+    }
+
+    /// The connection that a new block has to make with those that are written, unless one of these names it.
+    fn links(&self, addr: &BlockAddr, written: &[&Block]) -> Links {
+        if written.iter().any(|block| references(block).contains(addr)) {
+            return Links::default();
+        }
+        let to: Vec<BlockAddr> =
+            written.iter().map(|block| block.addr()).filter(|block| block.keyword == "resource").collect();
+        let from = to.iter().flat_map(|to| self.leading(addr, to)).collect();
+        Links { to, from }
+    }
+
     fn new_blocks(&self) -> New<'_> {
         let name = self.target.labels.last().map_or("this", String::as_str);
         New { types: &self.types, provider: self.target.resource_type().map(provider_of), name }
     }
 }
 
+fn fit_all(wanted: &[Wanted], schema: &schema::Block) -> Option<Vec<Wanted>> {
+    wanted.iter().map(|wanted| typed::fit(wanted, schema)).collect()
+}
+
 /// The first stage: the override.
 pub(super) fn first(context: Arc<Context>) -> Grammar {
     let target = context.target.clone();
     let header = hcl::quote(&format!("{}\n", opening(&target)));
-    let lark = stage(&context, &context.names, &target, false, |body, after| {
+    let lark = stage(&context, &context.names, &target, &Held::ToNothing, |body, after| {
         let added = if after.any { format!("\n  | {header} \"}}\" added") } else { String::new() };
         format!("start: {header} {body} \"}}\"{}{added}\n", maybe(after.any, "added"))
     });
-    Grammar { lark, context }
+    Grammar { lark, context, way: None }
 }
 
 impl Grammar {
-    /// The language of overrides that do what the rule says of an attribute and nothing else; where the rule leaves one
-    /// value, that is one sentence. `None` where the rule says nothing of an attribute that the type has.
-    pub fn narrow(&self) -> Option<Grammar> {
-        let context = self.context.clone();
-        let wanted = context.wanted.as_ref()?;
-        let (schema, _) = context.schema_of(&context.target)?;
-        if !wanted.is_of(&schema) {
-            return None;
-        }
-        let header = hcl::quote(&format!("{}\n", opening(&context.target)));
-        let lark = stage(&context, &context.names, &context.target, true, |body, after| {
-            // A value that is given needs nothing beside it.
-            format!("start: {header} {body} \"}}\"{}\n", maybe(after.any && wanted.values.is_empty(), "added"))
-        });
-        Some(Grammar { lark, context })
+    /// The languages of answers that go one way each, the likeliest first; where the rule leaves one value for one attribute,
+    /// that is one sentence.
+    pub fn ways(&self) -> Vec<Grammar> {
+        (0..self.context.ways.len()).map(|index| self.way(index)).collect()
+    }
+
+    fn way(&self, index: usize) -> Grammar {
+        let (context, target, names) = (&self.context, &self.context.target, &self.context.names);
+        let way = &context.ways[index];
+        let header = hcl::quote(&format!("{}\n", opening(target)));
+        let companion = way.companions.first().and_then(|c| context.new_blocks().name_for(names, &c.ty));
+        // Where its attributes lead to the target, the companion makes the connection, else the target.
+        let led_to = companion.filter(|addr| context.leading(addr, target).is_empty());
+        let lark = match led_to {
+            None if way.target.is_empty() => format!("start: {header} \"}}\"\n"),
+            Some(addr) if way.target.is_empty() => {
+                let from = context.leading(target, &addr);
+                let or_bare = if from.is_empty() { format!("\n  | {header} \"}}\"") } else { String::new() };
+                stage(context, names, target, &Held::ToLinks(Links { to: vec![addr], from }), |body, _| {
+                    format!("start: {header} {body} \"}}\"{or_bare}\n")
+                })
+            }
+            led_to => {
+                let links = Links { to: led_to.into_iter().collect(), from: Vec::new() };
+                // A value that is given needs nothing beside it.
+                let open = way.companions.is_empty() && way.target.iter().any(|wanted| wanted.must == Must::Exist);
+                stage(context, names, target, &Held::Narrowly(&way.target, links), |body, after| {
+                    format!("start: {header} {body} \"}}\"{}\n", maybe(after.any && open, "added"))
+                })
+            }
+        };
+        Grammar { lark, context: context.clone(), way: Some(index) }
     }
 
     /// The stage after one in which `written` was written; `None` when that is a whole answer.
@@ -80,8 +147,15 @@ impl Grammar {
         let blocks: Vec<&Block> = file.body().blocks().collect();
         let mut names = context.names.clone();
         blocks.iter().for_each(|block| names.add(block));
-        let (prefix, block) = match blocks.last() {
-            Some(last) if open => (written.to_owned(), last.addr()),
+        let mut held = Held::ToNothing;
+        let asked = self.asked(&blocks);
+        let (prefix, block) = match (blocks.last(), &asked) {
+            (Some(last), _) if open => (written.to_owned(), last.addr()),
+            (_, Some((addr, wanted))) => {
+                held = Held::ToWhatIsAsked(wanted, context.links(addr, &blocks));
+                names.add_new(addr);
+                (format!("{written}\n\n{}\n", opening(addr)), addr.clone())
+            }
             _ => {
                 let missing = undeclared(&blocks, &names)?;
                 let end = if New::needs_no_body(&missing) { "}" } else { "\n" };
@@ -92,12 +166,52 @@ impl Grammar {
         };
         let whole = prefix.ends_with('}');
         let prefix = hcl::quote(&prefix);
-        let lark = stage(&context, &names, &block, false, |body, after| match whole {
+        let lark = stage(&context, &names, &block, &held, |body, after| match whole {
             // One data source without arguments in a stage: the same text is then cut into the same stages again.
             true => format!("start: {prefix}{}\n", maybe(after.header, "header")),
             false => format!("start: {prefix} {body} \"}}\"{}\n", maybe(after.any, "added")),
         });
-        Some(Grammar { lark, context })
+        Some(Grammar { lark, context, way: self.way })
+    }
+
+    /// The next block that the way asks for and that is not written yet, with what it must hold.
+    fn asked(&self, blocks: &[&Block]) -> Option<(BlockAddr, &[Wanted])> {
+        let way = self.context.ways.get(self.way?)?;
+        let mut missing = way.companions.iter().filter_map(|companion| {
+            let addr = self.context.new_blocks().name_for(&self.context.names, &companion.ty)?;
+            (!blocks.iter().any(|block| block.addr() == addr)).then_some((addr, companion.wanted.as_slice()))
+        });
+        missing.next()
+    }
+}
+
+/// What a body is held to.
+enum Held<'a> {
+    ToNothing,
+    /// An override that holds what is wanted and nothing that could be left out.
+    Narrowly(&'a [Wanted], Links),
+    /// An override that makes a connection.
+    ToLinks(Links),
+    /// A new block that the rule asks for.
+    ToWhatIsAsked(&'a [Wanted], Links),
+}
+
+/// A connection that has to be made.
+#[derive(Default)]
+struct Links {
+    /// With one of these blocks; there is none to make where this is empty.
+    to: Vec<BlockAddr>,
+    /// In one of these attributes; in any that can where none is told.
+    from: Vec<String>,
+}
+
+impl Links {
+    fn from<'a>(&'a self, schema: &'a schema::Block, references: &References) -> Vec<&'a str> {
+        match self.from.as_slice() {
+            _ if !references.links() => Vec::new(),
+            [] => linkable(schema),
+            names => names.iter().map(String::as_str).collect(),
+        }
     }
 }
 
@@ -106,18 +220,27 @@ fn stage(
     context: &Context,
     names: &Names,
     block: &BlockAddr,
-    narrow: bool,
+    held: &Held<'_>,
     start: impl Fn(&str, &Followers) -> String,
 ) -> String {
     let new = context.new_blocks();
     let references = References::new(names, &context.schemas, block, &new);
+    let references = match held {
+        Held::ToNothing => references,
+        Held::Narrowly(_, links) | Held::ToLinks(links) | Held::ToWhatIsAsked(_, links) => {
+            references.with_links(names, &context.schemas, &links.to)
+        }
+    };
     let schema = context.schema_of(block);
     let (body, rules) = match &schema {
         Some((schema, _)) => {
             let mut typed = Typed::new(&references, block.keyword == "resource");
-            let body = match *block == context.target {
-                true => typed.over(schema, &context.body, context.wanted.as_ref(), narrow),
-                false => typed.whole(schema),
+            let body = match held {
+                Held::Narrowly(wanted, _) => typed.narrow(schema, &context.body, wanted),
+                Held::ToLinks(links) => typed.linking(schema, &context.body, &links.from(schema, &references)),
+                Held::ToWhatIsAsked(wanted, links) => typed.companion(schema, wanted, &links.from(schema, &references)),
+                Held::ToNothing if *block == context.target => typed.over(schema, &context.body, context.wanted()),
+                Held::ToNothing => typed.whole(schema),
             };
             (body, typed.finish())
         }

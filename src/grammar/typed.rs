@@ -10,61 +10,94 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use crate::rules::{Must, Wanted};
 use crate::schema::{self, Attribute, Block, NestedBlock, Nesting, Type, Usage};
 use crate::source::Body;
 
 use super::names::Class;
-use super::references::References;
+use super::references::{LINK, LINKING, References};
 
 /// How deep lists and objects may nest below an attribute that may hold anything.
 const VALUE_DEPTH: usize = 12;
 
-/// What a rule says of an attribute's value.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Wanted {
-    /// The names that lead to it, blocks first.
-    pub path: Vec<String>,
-    /// The values that pass; empty where any does.
-    pub values: Vec<Value>,
-}
-
-impl Wanted {
-    /// Whether the path leads to something of the schema that can be set to what is wanted.
-    pub(super) fn is_of(&self, schema: &Block) -> bool {
-        let Some((last, outer)) = self.path.split_last() else { return false };
-        let mut block = schema;
-        for name in outer {
-            let Some(nested) = block.blocks.get(name) else { return false };
-            block = &nested.block;
-        }
-        match (block.attributes.get(last), block.blocks.contains_key(last)) {
-            (Some(attribute), _) if object_of(&attribute.ty).is_some() => false,
-            (Some(attribute), _) => {
-                attribute.usage.is_settable() && (self.values.is_empty() || literals(self, &attribute.ty).is_some())
+/// What is wanted, as far as a schema can say it: what lies inside a value is a matter of the whole value, and so are the
+/// elements of a list. `None` when the path leads to nothing that can be set to what is wanted.
+pub(super) fn fit(wanted: &Wanted, schema: &Block) -> Option<Wanted> {
+    let mut block = schema;
+    for (at, name) in wanted.path.iter().enumerate() {
+        let is_last = at + 1 == wanted.path.len();
+        if let Some(attribute) = block.attributes.get(name) {
+            if object_of(&attribute.ty).is_some() || !attribute.usage.is_settable() {
+                return None;
             }
-            (None, is_block) => is_block && self.values.is_empty(),
+            let must = match &wanted.must {
+                Must::NotExist if !is_last || attribute.usage == Usage::Required => return None,
+                Must::NotExist => Must::NotExist,
+                Must::Be(values) if is_last && !matches!(attribute.ty, Type::List(_) | Type::Set(_)) => {
+                    literals(values, &attribute.ty)?;
+                    wanted.must.clone()
+                }
+                Must::Be(_) | Must::Exist => Must::Exist,
+            };
+            return Some(Wanted { path: wanted.path[..=at].to_vec(), must });
         }
+        let nested = block.blocks.get(name)?;
+        if is_last {
+            let can_be = match wanted.must {
+                Must::Be(_) => false,
+                Must::Exist => true,
+                Must::NotExist => nested.min == 0,
+            };
+            return can_be.then(|| wanted.clone());
+        }
+        block = &nested.block;
     }
+    None
 }
 
 /// How a body is written.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Form<'a> {
     /// The body that it is merged over: it holds only what changes, and at least something. A body over nothing is new:
     /// all that is required must be there.
     over: Option<&'a Body>,
-    /// What a rule says of a value in it, and how many names of the path lead here.
-    wanted: Option<(&'a Wanted, usize)>,
-    /// Whether only that can be written, and must be, with what else is required.
+    /// What a rule says of values in it.
+    wanted: Vec<&'a Wanted>,
+    /// How many names of their paths lead here.
+    level: usize,
+    /// Whether what is wanted must be written.
+    must: bool,
+    /// Whether nothing else can be written but what is required.
     narrow: bool,
 }
 
 impl<'a> Form<'a> {
     /// What is wanted of an item of that name.
-    fn wanted_of(self, name: &str) -> Option<(&'a Wanted, usize)> {
-        let (wanted, depth) = self.wanted?;
-        (wanted.path.get(depth).map(String::as_str) == Some(name)).then_some((wanted, depth + 1))
+    fn wanted_of(&self, name: &str) -> Vec<&'a Wanted> {
+        let leads = |wanted: &&&'a Wanted| wanted.path.get(self.level).map(String::as_str) == Some(name);
+        self.wanted.iter().filter(leads).copied().collect()
     }
+
+    /// What the item of that name itself must be.
+    fn must_be(&self, name: &str) -> Option<&'a Must> {
+        let ends = |wanted: &&'a Wanted| wanted.path.len() == self.level + 1;
+        self.wanted_of(name).into_iter().find(ends).map(|wanted| &wanted.must)
+    }
+
+    /// The form of a nested block's body.
+    fn nested(&self, name: &str, over: Option<&'a Body>) -> Self {
+        Self { over, wanted: self.wanted_of(name), level: self.level + 1, ..*self }
+    }
+}
+
+/// How a body can begin.
+enum Start {
+    /// It may hold nothing at all.
+    Anything,
+    /// It holds something.
+    Something,
+    /// It begins with one of these pieces, by position, written so.
+    With(Vec<(usize, String)>),
 }
 
 /// Writes rules.
@@ -82,6 +115,8 @@ pub(super) struct Typed<'a> {
 
 /// What may stand in a body.
 struct Piece {
+    /// The name of the attribute or block.
+    name: String,
     /// How it is written.
     text: String,
     /// How often it may stand.
@@ -93,8 +128,8 @@ struct Piece {
 }
 
 impl Piece {
-    fn new(text: String, times: Times) -> Self {
-        Self { text, times, least: 0, instead_of: None }
+    fn new(name: &str, text: String, times: Times) -> Self {
+        Self { name: name.to_owned(), text, times, least: 0, instead_of: None }
     }
 }
 
@@ -115,16 +150,28 @@ impl<'a> Typed<'a> {
         self.body(schema, 1, Form::default())
     }
 
-    /// Writes the rules of an override's body. Returns how it is called. A narrow one holds what is wanted and nothing that
-    /// could be left out.
-    pub(super) fn over(
-        &mut self,
-        schema: &'a Block,
-        body: &'a Body,
-        wanted: Option<&'a Wanted>,
-        narrow: bool,
-    ) -> String {
-        self.body(schema, 1, Form { over: Some(body), wanted: wanted.map(|wanted| (wanted, 0)), narrow })
+    /// Writes the rules of a new block's body that must hold what is wanted, and, where it must be linked, begins with a
+    /// reference. Returns how it is called.
+    pub(super) fn companion(&mut self, schema: &'a Block, wanted: &'a [Wanted], links: &[&str]) -> String {
+        let form = Form { wanted: wanted.iter().collect(), must: true, ..Form::default() };
+        self.linked(schema, form, links)
+    }
+
+    /// Writes the rules of an override's body, in which what is wanted is not to be written otherwise. Returns how it is
+    /// called.
+    pub(super) fn over(&mut self, schema: &'a Block, body: &'a Body, wanted: &'a [Wanted]) -> String {
+        self.body(schema, 1, Form { over: Some(body), wanted: wanted.iter().collect(), ..Form::default() })
+    }
+
+    /// The same for one that must hold what is wanted, and nothing that could be left out.
+    pub(super) fn narrow(&mut self, schema: &'a Block, body: &'a Body, wanted: &'a [Wanted]) -> String {
+        let wanted = wanted.iter().collect();
+        self.body(schema, 1, Form { over: Some(body), wanted, must: true, narrow: true, level: 0 })
+    }
+
+    /// The same for one that begins with a reference to a new block.
+    pub(super) fn linking(&mut self, schema: &'a Block, body: &'a Body, links: &[&str]) -> String {
+        self.linked(schema, Form { over: Some(body), ..Form::default() }, links)
     }
 
     /// The rules.
@@ -134,10 +181,39 @@ impl<'a> Typed<'a> {
     }
 
     fn body(&mut self, schema: &'a Block, depth: usize, form: Form<'a>) -> String {
-        let plain = form.over.is_none() && form.wanted.is_none();
+        let plain = form.over.is_none() && form.wanted.is_empty();
         if let Some(known) = self.whole.get(&(schema, depth)).filter(|_| plain) {
             return known.clone();
         }
+        let start = if form.over.is_some() { Start::Something } else { Start::Anything };
+        let pieces = self.pieces(schema, depth, &form);
+        let rule = self.permutation(&pieces, start);
+        if plain {
+            self.whole.insert((schema, depth), rule.clone());
+        }
+        rule
+    }
+
+    /// A block's body that begins with a reference in one of these attributes; without any, it begins as it likes.
+    fn linked(&mut self, schema: &'a Block, form: Form<'a>, links: &[&str]) -> String {
+        let pieces = self.pieces(schema, 1, &form);
+        let link = |(at, piece): (usize, &Piece)| {
+            let attribute = schema.attributes.get(&piece.name).filter(|_| links.contains(&piece.name.as_str()))?;
+            let value = match attribute.ty {
+                Type::List(_) | Type::Set(_) => format!("\"[\" {LINK} \"]\""),
+                _ => LINK.to_owned(),
+            };
+            Some((at, format!("\"  {} = \" {value} \"\\n\"", piece.name)))
+        };
+        let links: Vec<(usize, String)> = pieces.iter().enumerate().filter_map(link).collect();
+        match (links.is_empty(), form.over) {
+            (false, _) => self.permutation(&pieces, Start::With(links)),
+            (true, Some(_)) => self.permutation(&pieces, Start::Something),
+            (true, None) => self.permutation(&pieces, Start::Anything),
+        }
+    }
+
+    fn pieces(&mut self, schema: &'a Block, depth: usize, form: &Form<'a>) -> Vec<Piece> {
         let mut pieces = Vec::new();
         for (name, attribute) in &schema.attributes {
             if attribute.usage.is_settable() && !is_left_out(name, attribute, depth) {
@@ -149,24 +225,24 @@ impl<'a> Typed<'a> {
         }
         if !form.narrow && depth == 1 && self.lives {
             let lifecycle = r#""  lifecycle {\n    " ("create_before_destroy" | "prevent_destroy") " = true\n  }\n""#;
-            pieces.push(Piece::new(lifecycle.to_owned(), Times::Once));
+            pieces.push(Piece::new("lifecycle", lifecycle.to_owned(), Times::Once));
         }
-        let rule = self.permutation(&pieces, form.over.is_some());
-        if plain {
-            self.whole.insert((schema, depth), rule.clone());
-        }
-        rule
+        pieces
     }
 
-    fn attribute(&mut self, name: &str, attribute: &'a Attribute, depth: usize, form: Form<'a>) -> Option<Piece> {
+    fn attribute(&mut self, name: &str, attribute: &'a Attribute, depth: usize, form: &Form<'a>) -> Option<Piece> {
         let pad = "  ".repeat(depth);
         let required = attribute.usage == Usage::Required;
-        let is_wanted = form.wanted_of(name).is_some();
-        let least = u32::from(required && form.over.is_none() || is_wanted && form.narrow);
+        let must_be = form.must_be(name);
+        let least = u32::from(required && form.over.is_none() || must_be.is_some() && form.must);
         if form.narrow && least == 0 {
             return None;
         }
         let written = form.over.is_some_and(|body| body.attribute(name).is_some());
+        if form.must && must_be == Some(&Must::NotExist) {
+            let gone = Piece::new(name, format!("\"{pad}{name} = null\\n\""), Times::Once);
+            return written.then_some(Piece { least, ..gone });
+        }
         // The schema does not say what it is, but the configuration does: blocks, of which nothing is known.
         if attribute.ty == Type::Any && form.over.is_some_and(|body| body.blocks().any(|block| block.keyword == name)) {
             return None;
@@ -174,18 +250,26 @@ impl<'a> Typed<'a> {
         if let (Some(fields), false) = (object_of(&attribute.ty), written) {
             let body = self.fields(fields, depth + 1, true);
             let text = format!("\"{pad}{name} {{\\n\" {body} \"{pad}}}\\n\"");
-            return Some(Piece { least, ..Piece::new(text, Times::Any) });
+            return Some(Piece { least, ..Piece::new(name, text, Times::Any) });
         }
-        let wanted = form.wanted_of(name).filter(|(wanted, depth)| wanted.path.len() == *depth);
-        let value = match wanted.and_then(|(wanted, _)| literals(wanted, &attribute.ty)) {
+        let literals = match must_be {
+            Some(Must::Be(values)) => literals(values, &attribute.ty),
+            _ => None,
+        };
+        let value = match literals {
             Some(literals) => literals,
+            // It is wanted because of the block that it leads to.
+            None if form.narrow && must_be.is_some() && attribute.ty == Type::String && self.references.links() => {
+                format!("{LINK} | {LINKING}")
+            }
             None => self.value(&attribute.ty, depth),
         };
-        let or_null = if written && !required && !form.narrow { " | \"null\"" } else { "" };
-        Some(Piece { least, ..Piece::new(format!("\"{pad}{name} = \" ({value}{or_null}) \"\\n\""), Times::Once) })
+        let or_null = if written && !required && !form.must { " | \"null\"" } else { "" };
+        let text = format!("\"{pad}{name} = \" ({value}{or_null}) \"\\n\"");
+        Some(Piece { least, ..Piece::new(name, text, Times::Once) })
     }
 
-    fn nested(&mut self, name: &str, nested: &'a NestedBlock, depth: usize, form: Form<'a>, pieces: &mut Vec<Piece>) {
+    fn nested(&mut self, name: &str, nested: &'a NestedBlock, depth: usize, form: &Form<'a>, pieces: &mut Vec<Piece>) {
         let pad = "  ".repeat(depth);
         let label = if nested.nesting == Nesting::Map { " \\\"\" KEY \"\\\"" } else { "" };
         let times = match schema::most(nested) {
@@ -194,34 +278,39 @@ impl<'a> Typed<'a> {
             most => Times::AtMost(most),
         };
         let block = |body: &str| format!("\"{pad}{name}{label} {{\\n\" {body} \"{pad}}}\\n\"");
-        let wanted = form.wanted_of(name);
-        let narrow = form.narrow;
-        if form.narrow && wanted.is_none() && (form.over.is_some() || nested.min == 0) {
+        let wanted = !form.wanted_of(name).is_empty();
+        if form.narrow && !wanted && (form.over.is_some() || nested.min == 0) {
             return;
         }
         let present: Vec<&Body> = match form.over {
             Some(body) => body.blocks().filter(|block| block.keyword == name).map(|block| &block.body).collect(),
             None => Vec::new(),
         };
+        let gone = || Piece::new(name, format!("\"{pad}{name} = null\\n\""), Times::Once);
+        if form.must && form.must_be(name) == Some(&Must::NotExist) {
+            pieces.extend((!present.is_empty()).then(|| Piece { least: 1, ..gone() }));
+            return;
+        }
+        let must = u32::from(form.narrow || form.must && wanted);
         // One block over one is merged with it, so it holds only what changes; any other is new, or must hold what it needs
         // in case it is.
         let mut instead_of = None;
         if let [only] = present.as_slice() {
-            let body = self.body(&nested.block, depth + 1, Form { over: Some(only), wanted, narrow });
+            let body = self.body(&nested.block, depth + 1, form.nested(name, Some(only)));
             instead_of = Some(pieces.len());
-            pieces.push(Piece { least: u32::from(narrow), ..Piece::new(block(&body), Times::Once) });
-            if narrow {
+            pieces.push(Piece { least: must, ..Piece::new(name, block(&body), Times::Once) });
+            if must > 0 {
                 return;
             }
         }
         if instead_of.is_none() || times != Times::Once {
-            let body = self.body(&nested.block, depth + 1, Form { over: None, wanted, narrow });
-            let least = if form.over.is_none() { nested.min } else { 0 }.max(u32::from(narrow));
-            let times = if narrow && present.is_empty() { Times::Once } else { times };
-            pieces.push(Piece { least, instead_of, ..Piece::new(block(&body), times) });
+            let body = self.body(&nested.block, depth + 1, form.nested(name, None));
+            let least = if form.over.is_none() { nested.min } else { 0 }.max(must);
+            let times = if form.narrow && present.is_empty() { Times::Once } else { times };
+            pieces.push(Piece { least, instead_of, ..Piece::new(name, block(&body), times) });
         }
-        if !present.is_empty() && nested.min == 0 && !narrow {
-            pieces.push(Piece::new(format!("\"{pad}{name} = null\\n\""), Times::Once));
+        if !present.is_empty() && nested.min == 0 && must == 0 {
+            pieces.push(gone());
         }
     }
 
@@ -233,13 +322,13 @@ impl<'a> Typed<'a> {
             let value = self.value(&attribute.ty, depth);
             let text = format!("\"{pad}{name} = \" ({value}) \"\\n\"");
             let least = u32::from(attribute.usage == Usage::Required && !as_block);
-            pieces.push(Piece { least, ..Piece::new(text, Times::Once) });
+            pieces.push(Piece { least, ..Piece::new(name, text, Times::Once) });
         }
-        self.permutation(&pieces, false)
+        self.permutation(&pieces, Start::Anything)
     }
 
-    /// A rule for pieces in any order, each as often as it may and must. With `some`, there must be at least one.
-    fn permutation(&mut self, pieces: &[Piece], some: bool) -> String {
+    /// A rule for pieces in any order, each as often as it may and must.
+    fn permutation(&mut self, pieces: &[Piece], start: Start) -> String {
         self.count += 1;
         let rule = format!("b{}", self.count);
         let places = Place::all(pieces);
@@ -258,8 +347,12 @@ impl<'a> Typed<'a> {
             let _ = writeln!(self.rules, "  | {} {}{}", piece.text, call(place.next()), condition(&conditions));
             first.push(format!("{} {}", piece.text, call(place.after_first())));
         }
-        if !some {
-            return call("0x0".into());
+        match start {
+            Start::Anything => return call("0x0".into()),
+            Start::Something => {}
+            Start::With(links) => {
+                first = links.iter().map(|(at, text)| format!("{text} {}", call(places[*at].after_first()))).collect();
+            }
         }
         let _ = writeln!(self.rules, "{rule}s: {}", first.join("\n  | "));
         format!("{rule}s")
@@ -372,10 +465,10 @@ fn object_of(ty: &Type) -> Option<&BTreeMap<String, Attribute>> {
     }
 }
 
-/// The wanted values as literals of a type, each once; `None` when none of them is of it.
-fn literals(wanted: &Wanted, ty: &Type) -> Option<String> {
+/// Values as literals of a type, each once; `None` when none of them is of it.
+fn literals(values: &[Value], ty: &Type) -> Option<String> {
     let mut literals: Vec<String> = Vec::new();
-    for value in &wanted.values {
+    for value in values {
         let bare = match value {
             Value::String(text) => text.clone(),
             Value::Bool(_) | Value::Number(_) => value.to_string(),

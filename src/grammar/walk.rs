@@ -135,7 +135,7 @@ pub(crate) fn grammar(schemas: &Schemas, tree: &SourceTree, target: &BlockAddr) 
         names: Names::of(tree, &dir),
         schemas: schemas.clone(),
         companion_types: companion_types(ty, [], known.iter().map(String::as_str)),
-        wanted: None,
+        ways: Vec::new(),
         shapes: Shapes::default(),
     })
     .unwrap()

@@ -1,11 +1,14 @@
 //! What a rule wants, by the word of the scanner that has it: [`Wish`].
 //!
 //! In: rules that failed. Out: wishes, from the installed Checkov through its worker ([`Wishes`], cached by version), or
-//! from what another scanner's finding says about the way out ([`from_hints`]). [`Wish::to_prompt`] puts one into words.
+//! from what another scanner's finding says about the way out ([`from_hints`]). [`Wish::to_prompt`] puts one into words,
+//! [`Wish::ways`] into what an answer must hold.
 
 mod cache;
+mod conditions;
 mod graph;
 mod text;
+mod ways;
 
 use std::collections::BTreeMap;
 
@@ -15,7 +18,7 @@ use serde_json::Value;
 use crate::finding::Finding;
 
 pub use cache::{Wishes, WishesError};
-pub use text::names_of;
+pub use ways::{Companion, Must, Surroundings, Wanted, Way};
 
 /// What a rule wants.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

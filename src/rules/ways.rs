@@ -1,0 +1,412 @@
+//! The ways to satisfy a rule, as far as the scanner says it in conditions: what attributes of the target must be, and
+//! which blocks must be connected to it.
+//!
+//! In: a [`Wish`], the target as it stands. Out: [`Way`]s, the likeliest first. A rule's key and values are one way; the
+//! definition of a graph rule (Checkov docs, "YAML-based Custom Policies") is brought into disjunctive normal form, and
+//! each alternative that an override can bring about is one.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::source::{Block, Body, Item};
+
+use super::Wish;
+use super::conditions::{Condition, Connection, Leaf, Test, alternatives};
+use super::text::names_of;
+
+/// Ways that are told, at most.
+const WAYS: usize = 2;
+/// Where more types than these would do for a connection, nobody can tell which one is meant.
+const CHOICES: usize = 3;
+
+/// What satisfies a rule.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Way {
+    /// What attributes and blocks of the target must be.
+    pub target: Vec<Wanted>,
+    /// New blocks that must be connected to it, or to one another, in order.
+    pub companions: Vec<Companion>,
+}
+
+/// A new block that a rule asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Companion {
+    /// Its resource type.
+    pub ty: String,
+    /// What attributes and blocks of it must be.
+    pub wanted: Vec<Wanted>,
+}
+
+/// What something in a block must be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// The names that lead to it, blocks first.
+    pub path: Vec<String>,
+    /// What it must be.
+    pub must: Must,
+}
+
+/// What an attribute or a block must be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Must {
+    /// One of these values.
+    Be(Vec<Value>),
+    /// There, whatever it holds.
+    Exist,
+    /// Not there.
+    NotExist,
+}
+
+/// What of a module the ways depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The target as it stands.
+    pub target: &'a Block,
+    /// Types of the blocks that the target refers to or that refer to it.
+    pub connected: &'a BTreeSet<String>,
+    /// Resource types that companions may have.
+    pub types: &'a BTreeSet<String>,
+}
+
+impl Wish {
+    /// The ways to satisfy the rule on a target; none where the rule does not say.
+    pub fn ways(&self, around: Surroundings<'_>) -> Vec<Way> {
+        match &self.graph {
+            Some(definition) => of_graph(definition, around),
+            None => self.of_key(around.target).into_iter().collect(),
+        }
+    }
+
+    fn of_key(&self, target: &Block) -> Option<Way> {
+        let path = names_of(self.key_for(target.labels.first()?)?);
+        let must = match self.passing() {
+            Some(values) if values.is_empty() => Must::Exist,
+            Some(values) => Must::Be(values),
+            None if self.forbid_any && !found(&target.body, &path).is_empty() => Must::NotExist,
+            None => return None,
+        };
+        Some(Way { target: vec![Wanted { path, must }], companions: Vec::new() })
+    }
+}
+
+fn of_graph(definition: &Value, around: Surroundings<'_>) -> Vec<Way> {
+    let mut ways: Vec<Way> = Vec::new();
+    for leaves in alternatives(definition) {
+        if let Some(way) = of_alternative(&leaves, around).filter(|way| !ways.contains(way))
+            && !ways.iter_mut().any(|known| known.take_values_of(&way))
+        {
+            ways.push(way);
+        }
+    }
+    ways.sort_by_key(|way| (way.is_superseded(around), way.companions.len(), way.target.len()));
+    ways.truncate(WAYS);
+    ways
+}
+
+/// What is lacking for all of an alternative's conditions to hold. `None` when no override of the target, with new blocks
+/// after it, makes them so, or when they hold already: then it is not these that the rule fails by.
+fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>) -> Option<Way> {
+    let ty = around.target.labels.first()?;
+    let mut way = Way::default();
+    let mut connections = Vec::new();
+    let mut of_others = Vec::new();
+    for leaf in leaves {
+        match leaf {
+            Leaf::Filter(condition) if condition.path == ["resource_type"] => {
+                if !condition.values.iter().any(|value| value == ty) {
+                    return None;
+                }
+            }
+            // The rule would not have looked at the target.
+            Leaf::Filter(condition) => {
+                if condition.holds(&around.target.body) == Some(false) {
+                    return None;
+                }
+            }
+            Leaf::Attribute(types, condition) if types.is_empty() || types.contains(ty) => {
+                way.target.extend(condition.lacking(&around.target.body)?);
+            }
+            Leaf::Attribute(types, condition) => of_others.push((types, condition)),
+            Leaf::Connection(connection) => connections.push(connection),
+            Leaf::Unknown => {}
+        }
+    }
+    // A block may be connected to one that is only asked for by a later condition.
+    let mut waiting = connections;
+    loop {
+        let before = waiting.len();
+        let mut later = Vec::new();
+        for connection in waiting {
+            if !way.connect(connection, around, ty)? {
+                later.push(connection);
+            }
+        }
+        waiting = later;
+        if waiting.is_empty() || waiting.len() == before {
+            break;
+        }
+    }
+    for (types, condition) in of_others {
+        let companion = way.companions.iter_mut().find(|companion| types.contains(&companion.ty));
+        // A block that stands must change, and an override is of the target alone.
+        companion?.wanted.extend(condition.lacking(&Body::default())?);
+    }
+    (waiting.is_empty() && way != Way::default()).then_some(way)
+}
+
+impl Way {
+    /// Adds what a connection asks for. `None` when that cannot be, `Some(false)` when it is about blocks that are not asked
+    /// for yet.
+    fn connect(&mut self, connection: &Connection, around: Surroundings<'_>, ty: &str) -> Option<bool> {
+        let sides = [(&connection.from, &connection.to), (&connection.to, &connection.from)];
+        let here = |types: &[String]| types.iter().any(|t| t == ty);
+        if let Some((_, other)) = sides.into_iter().find(|(side, _)| here(side)) {
+            let connected = other.iter().any(|t| around.connected.contains(t));
+            return match (connection.exists, connected) {
+                (true, true) | (false, false) => Some(true),
+                (false, true) => None,
+                (true, false) => self.ask_for(other, around),
+            };
+        }
+        let asked = |types: &[String]| self.companions.iter().any(|companion| types.contains(&companion.ty));
+        match sides.into_iter().find(|(side, _)| asked(side)) {
+            _ if !connection.exists => Some(true),
+            Some((_, other)) => self.ask_for(other, around),
+            None => Some(false),
+        }
+    }
+
+    fn ask_for(&mut self, types: &[String], around: Surroundings<'_>) -> Option<bool> {
+        let known = |ty: &&String| around.types.contains(*ty);
+        if types.len() > CHOICES {
+            return None;
+        }
+        let ty = types.iter().find(known)?;
+        if !self.companions.iter().any(|companion| companion.ty == *ty) {
+            self.companions.push(Companion { ty: ty.clone(), wanted: Vec::new() });
+        }
+        Some(true)
+    }
+
+    /// Takes the values of another way that differs in one place's values alone. Whether it does.
+    fn take_values_of(&mut self, other: &Self) -> bool {
+        let of_companions =
+            |way: &Self| way.companions.iter().map(|c| (c.ty.clone(), c.wanted.len())).collect::<Vec<_>>();
+        if of_companions(self) != of_companions(other) || self.target.len() != other.target.len() {
+            return false;
+        }
+        let theirs = other.all();
+        let different: Vec<usize> = (0..theirs.len()).filter(|&at| self.all()[at] != theirs[at]).collect();
+        let [at] = different.as_slice() else { return false };
+        let theirs = theirs[*at];
+        let mut own =
+            self.target.iter_mut().chain(self.companions.iter_mut().flat_map(|companion| &mut companion.wanted));
+        match (own.nth(*at), theirs) {
+            (Some(Wanted { path, must: Must::Be(values) }), Wanted { path: same, must: Must::Be(more) })
+                if path == same =>
+            {
+                let new: Vec<Value> = more.iter().filter(|value| !values.contains(value)).cloned().collect();
+                values.extend(new);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn all(&self) -> Vec<&Wanted> {
+        self.target.iter().chain(self.companions.iter().flat_map(|companion| &companion.wanted)).collect()
+    }
+
+    /// Whether it writes a block into the target that is a resource of its own by now (the parts of `aws_s3_bucket` are),
+    /// where the target has none yet.
+    fn is_superseded(&self, around: Surroundings<'_>) -> bool {
+        let ty = around.target.labels.first().map_or("", String::as_str);
+        self.target.iter().filter_map(|wanted| wanted.path.first()).any(|name| {
+            around.types.contains(&format!("{ty}_{name}")) && !around.target.body.items.iter().any(|i| i.name() == name)
+        })
+    }
+}
+
+impl Condition {
+    /// What must be for it to hold, where it does not, or where nobody can tell. `None` when nothing that can be written
+    /// makes it hold.
+    fn lacking(&self, body: &Body) -> Option<Option<Wanted>> {
+        let must = match (&self.test, self.holds(body)) {
+            (_, Some(true)) => return Some(None),
+            (Test::Is, _) => Must::Be(self.values.clone()),
+            (Test::Exists | Test::Like, _) => Must::Exist,
+            // Another value has to be found for it, or none.
+            (Test::IsNot, None) => return Some(None),
+            (Test::IsNot, _) => match self.values.as_slice() {
+                [Value::Bool(bad)] => Must::Be(vec![Value::Bool(!bad)]),
+                _ => Must::Exist,
+            },
+            (Test::NotExists, _) if self.path.is_empty() => return None,
+            (Test::NotExists, _) => Must::NotExist,
+        };
+        Some(Some(Wanted { path: self.path.clone(), must }))
+    }
+
+    /// Whether it holds for what is written in a body; `None` when that must be evaluated.
+    fn holds(&self, body: &Body) -> Option<bool> {
+        let found = found(body, &self.path);
+        match self.test {
+            Test::Exists => return Some(!found.is_empty()),
+            Test::NotExists => return Some(found.is_empty()),
+            Test::Is | Test::Like if found.is_empty() => return Some(false),
+            Test::IsNot if found.is_empty() => return Some(true),
+            _ => {}
+        }
+        let mut literals = Vec::new();
+        for place in found {
+            match place {
+                Place::Item(Item::Attribute(attribute)) if attribute.is_literal() => {
+                    literals.push(attribute.expr.to_string().trim().trim_matches('"').to_lowercase());
+                }
+                _ => return None,
+            }
+        }
+        let bare = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned).to_lowercase();
+        let values: Vec<String> = self.values.iter().map(bare).collect();
+        match self.test {
+            Test::Is => Some(literals.iter().all(|literal| values.contains(literal))),
+            Test::IsNot => Some(!literals.iter().any(|literal| values.contains(literal))),
+            _ => None,
+        }
+    }
+}
+
+/// What a path leads to.
+enum Place<'a> {
+    Item(&'a Item),
+    /// Somewhere inside a value.
+    Inside,
+}
+
+/// What stands at the end of a path, in all blocks that lead there.
+fn found<'a>(body: &'a Body, path: &[String]) -> Vec<Place<'a>> {
+    let Some((name, rest)) = path.split_first() else { return Vec::new() };
+    let mut places = Vec::new();
+    for item in body.items.iter().filter(|item| item.name() == name) {
+        match item {
+            _ if rest.is_empty() => places.push(Place::Item(item)),
+            Item::Attribute(_) => places.push(Place::Inside),
+            Item::Block(block) => places.extend(found(&block.body, rest)),
+        }
+    }
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{RelPath, SourceFile};
+    use serde_json::json;
+
+    fn ways_of(definition: Value, target: &str, connected: &[&str]) -> Vec<Way> {
+        let file = SourceFile::parse(RelPath::default(), target.as_bytes().to_vec()).unwrap();
+        let target = file.body().blocks().next().unwrap();
+        let set = |types: &[&str]| types.iter().map(|ty| (*ty).to_owned()).collect::<BTreeSet<_>>();
+        let types = set(&["t_lock", "t_log", "t_key"]);
+        let wish = Wish { graph: Some(definition), ..Wish::default() };
+        wish.ways(Surroundings { target, connected: &set(connected), types: &types })
+    }
+
+    fn attribute(ty: &str, path: &str, operator: &str, value: Value) -> Value {
+        json!({ "cond_type": "attribute", "resource_types": [ty], "attribute": path, "operator": operator, "value": value })
+    }
+
+    fn connected(one: &str, other: &str, operator: &str) -> Value {
+        json!({ "cond_type": "connection", "resource_types": [one], "connected_resource_types": [other],
+            "operator": operator })
+    }
+
+    fn filter(ty: &str) -> Value {
+        json!({ "cond_type": "filter", "attribute": "resource_type", "operator": "within", "value": [ty] })
+    }
+
+    fn wanted(path: &str, must: Must) -> Wanted {
+        Wanted { path: path.split('.').map(str::to_owned).collect(), must }
+    }
+
+    fn be(values: &[Value]) -> Must {
+        Must::Be(values.to_vec())
+    }
+
+    const TARGET: &str =
+        "resource \"t\" \"a\" {\n  mode = \"open\"\n  size = var.size\n  rule {\n    on = true\n  }\n}\n";
+
+    #[test]
+    fn a_connected_block_is_asked_for_with_what_it_must_be() {
+        let definition = json!({ "and": [
+            filter("t"), connected("t", "t_lock", "exists"), attribute("t_lock", "rule.*.status", "equals", json!("Enabled")),
+        ] });
+        let lock = Companion { ty: "t_lock".into(), wanted: vec![wanted("rule.status", be(&[json!("Enabled")]))] };
+        assert_eq!(ways_of(definition.clone(), TARGET, &[]), [Way { target: vec![], companions: vec![lock] }]);
+        // One that stands is no matter of the target's override.
+        assert_eq!(ways_of(definition, TARGET, &["t_lock"]), []);
+    }
+
+    #[test]
+    fn chains_are_followed_in_whatever_order_they_are_told() {
+        let definition = json!([connected("t_key", "t_log", "exists"), connected("t_log", "t", "exists"), filter("t")]);
+        let types: Vec<String> = ways_of(definition, TARGET, &[])[0].companions.iter().map(|c| c.ty.clone()).collect();
+        assert_eq!(types, ["t_log", "t_key"]);
+    }
+
+    #[test]
+    fn what_holds_is_not_asked_for() {
+        let definition = json!({ "and": [
+            attribute("t", "mode", "equals", json!("closed")), attribute("t", "rule.on", "equals", json!("true")),
+            attribute("t", "size", "exists", json!(null)), attribute("t", "mode", "not_equals", json!("public")),
+        ] });
+        let way = Way { target: vec![wanted("mode", be(&[json!("closed")]))], companions: vec![] };
+        assert_eq!(ways_of(definition, TARGET, &[]), [way]);
+    }
+
+    #[test]
+    fn of_alternatives_those_with_the_fewest_new_blocks_come_first_and_values_are_joined() {
+        let definition = json!({ "or": [
+            { "and": [filter("t"), connected("t", "t_log", "exists")] },
+            attribute("t", "mode", "equals", json!("a")), attribute("t", "mode", "equals", json!("b")),
+            { "and": [filter("u"), attribute("t", "mode", "equals", json!("c"))] },
+        ] });
+        let ways = ways_of(definition, TARGET, &[]);
+        assert_eq!(ways[0].target, [wanted("mode", be(&[json!("a"), json!("b")]))]);
+        assert_eq!(ways[1].companions[0].ty, "t_log");
+        assert_eq!(ways.len(), 2);
+    }
+
+    #[test]
+    fn a_part_that_is_a_resource_of_its_own_comes_last_as_a_block_unless_it_stands() {
+        let definition = |name: &str| json!({ "or": [attribute("t", name, "exists", json!(null)), connected("t", &format!("t_{name}"), "exists")] });
+        let ways = ways_of(definition("log"), TARGET, &[]);
+        assert_eq!((ways[0].companions.len(), ways[1].companions.len()), (1, 0));
+    }
+
+    #[test]
+    fn negations_are_turned_around() {
+        let definition = json!({ "not": { "or": [
+            attribute("t", "mode", "equals", json!("open")), attribute("t", "rule", "exists", json!(null)),
+            connected("t", "t_key", "exists"),
+        ] } });
+        let way = Way { target: vec![wanted("mode", Must::Exist), wanted("rule", Must::NotExist)], companions: vec![] };
+        assert_eq!(ways_of(definition.clone(), TARGET, &[]), [way]);
+        assert_eq!(ways_of(definition, TARGET, &["t_key"]), []);
+    }
+
+    #[test]
+    fn a_key_with_values_is_a_way() {
+        let file = SourceFile::parse(RelPath::default(), TARGET.as_bytes().to_vec()).unwrap();
+        let none = BTreeSet::new();
+        let around = Surroundings { target: file.body().blocks().next().unwrap(), connected: &none, types: &none };
+        let wish = Wish { inspected_key: Some("rule/[0]/on".into()), ..Wish::default() };
+        let ways = |wish: Wish| wish.ways(around).into_iter().flat_map(|way| way.target).collect::<Vec<_>>();
+        let expected = Wish { expected: vec![json!(false)], ..wish.clone() };
+        assert_eq!(ways(expected), [wanted("rule.on", be(&[json!(false)]))]);
+        assert_eq!(ways(Wish { any_value: true, ..wish.clone() }), [wanted("rule.on", Must::Exist)]);
+        assert_eq!(ways(Wish { forbid_any: true, ..wish.clone() }), [wanted("rule.on", Must::NotExist)]);
+        assert_eq!(ways(wish), []);
+    }
+}
