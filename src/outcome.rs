@@ -122,6 +122,10 @@ pub struct GenStats {
     pub answer_tokens: usize,
     /// Of these, forced by the grammar.
     pub forced_tokens: usize,
+    /// Tokens that were guessed and run ahead.
+    pub drafted_tokens: usize,
+    /// Of these, right.
+    pub accepted_tokens: usize,
     /// Prefill wall time, seconds.
     pub prefill_s: f64,
     /// Decode wall time, seconds.
@@ -134,6 +138,8 @@ impl GenStats {
         Self {
             forced_tokens: self.forced_tokens + more.forced_tokens.saturating_sub(self.answer_tokens),
             cached_tokens: self.cached_tokens,
+            drafted_tokens: self.drafted_tokens + more.drafted_tokens,
+            accepted_tokens: self.accepted_tokens + more.accepted_tokens,
             prefill_s: self.prefill_s + more.prefill_s,
             decode_s: self.decode_s + more.decode_s,
             ..more

@@ -80,6 +80,15 @@ impl Constraint {
         }
     }
 
+    /// As many of these tokens as may come next, one after the other.
+    ///
+    /// # Errors
+    /// [`ModelError::Grammar`]; the answer cannot go on then.
+    pub fn admitted<'t>(&mut self, tokens: &'t [u32]) -> Result<&'t [u32], ModelError> {
+        let many = self.matcher.validate_tokens(tokens).map_err(failed)?;
+        Ok(&tokens[..many.min(tokens.len())])
+    }
+
     /// Goes on by tokens, each allowed where it stands.
     ///
     /// # Errors
@@ -212,6 +221,17 @@ mod tests {
             taken.extend(allowed);
         }
         assert_eq!(tokenizer.decode(&taken), "false");
+    }
+
+    #[test]
+    fn what_is_admitted_is_not_taken() {
+        let (grammars, tokenizer) = tables();
+        let mut constraint = grammars.start(r#"start: /a[bc]+d/"#).unwrap();
+        let tokens: Vec<u32> = ["a", "b", "c", "z", "b"].iter().flat_map(|text| tokenizer.encode(text)).collect();
+        assert_eq!(constraint.admitted(&tokens).unwrap(), &tokens[..3]);
+        assert!(constraint.admitted(&tokens[1..]).unwrap().is_empty());
+        constraint.accept(&tokens[..1]).unwrap();
+        assert_eq!(constraint.admitted(&tokens[1..]).unwrap(), &tokens[1..3]);
     }
 
     #[test]

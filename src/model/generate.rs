@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use candle_core::Tensor;
 
+use super::constraint::Constraint;
+use super::draft::Drafter;
 use super::kv::KvCache;
 use super::sampler::Sampler;
 use super::{ChatTurn, Model, ModelError, Sampling};
@@ -12,6 +14,9 @@ use crate::outcome::GenStats;
 
 /// Tokens of a prompt that are run in one pass: between passes an interrupt is noticed.
 const CHUNK: usize = 256;
+
+/// Up to this many tokens a pass is widened by a draft. Fewer than [`CHUNK`], so that it stays one pass.
+const WIDE: usize = 32;
 
 /// Up to this many allowed tokens their logits are computed one by one instead of with the whole vocabulary's.
 const FEW: usize = 2048;
@@ -58,11 +63,13 @@ pub struct Session<'m> {
     cache: KvCache,
     /// The tokens that the cache stands for.
     tokens: Vec<u32>,
+    /// Outputs for the last of these tokens, as many as the tensor has rows.
+    outputs: Option<Tensor>,
 }
 
 impl<'m> Session<'m> {
     pub(super) fn new(model: &'m Model) -> Self {
-        Self { model, cache: model.network.cache(), tokens: Vec::new() }
+        Self { model, cache: model.network.cache(), tokens: Vec::new(), outputs: None }
     }
 
     /// Runs the prompt's beginning ahead of time, so that requests which start with it find it in the cache.
@@ -73,14 +80,15 @@ impl<'m> Session<'m> {
     pub fn prefill(&mut self, prompt: &str) -> Result<usize, ModelError> {
         let tokens = self.model.tokenizer.encode_prompt(prompt);
         let cached = self.keep_common(&tokens, tokens.len());
-        self.run(&tokens[cached..])?;
+        self.run(&tokens[cached..], 1)?;
         Ok(cached)
     }
 
     /// Writes an answer under the grammar.
     ///
     /// Where the grammar leaves one way on, its tokens are taken without asking the model, and run together with what
-    /// follows. The same request gives the same answer in a session with the same past.
+    /// follows. Where the same words stood before, what followed them is run ahead (see [`Drafter`]). The same request gives
+    /// the same answer in a session with the same past.
     ///
     /// # Errors
     /// [`ModelError::Grammar`] when the grammar does not compile or fails on the way, [`ModelError::TooLong`] when prompt and
@@ -88,34 +96,32 @@ impl<'m> Session<'m> {
     pub fn generate(&mut self, request: &Request) -> Result<Generation, ModelError> {
         let mut constraint = self.model.grammars.start(request.grammar)?;
         let mut sampler = Sampler::new(request.sampling);
-        let mut pending = match request.prompt {
+        let mut drafter = Drafter::new();
+        // The prompt and the answer so far.
+        let mut known = match request.prompt {
             Prompt::Text(text) => self.model.tokenizer.encode_prompt(text),
             Prompt::Turns(turns) => self.model.tokenizer.encode_prompt(&self.model.render(turns)?),
         };
-        let mut stats = GenStats { prompt_tokens: pending.len(), ..GenStats::default() };
+        let prompt = known.len();
+        let mut stats = GenStats { prompt_tokens: prompt, ..GenStats::default() };
         // What every answer begins with is known before anything is run; it may be in the cache as well.
-        let mut answer = constraint.take_forced()?;
-        stats.forced_tokens = answer.len();
-        pending.extend(&answer);
+        known.extend(constraint.take_forced()?);
+        stats.forced_tokens = known.len() - prompt;
         let context = self.model.config().context;
-        if pending.len() >= context {
-            return Err(ModelError::TooLong { tokens: pending.len() + 1, context });
+        if known.len() >= context {
+            return Err(ModelError::TooLong { tokens: known.len() + 1, context });
         }
-        // Of the last position the output is needed: it is run even if it is in the cache.
-        let cached = self.keep_common(&pending, pending.len().saturating_sub(1));
-        stats.cached_tokens = cached.min(stats.prompt_tokens);
-        pending.drain(..cached);
+        stats.cached_tokens = self.keep_common(&known, known.len().saturating_sub(1)).min(prompt);
 
-        let most = answer.len() + request.max_tokens;
+        let most = known.len() + request.max_tokens;
         let mut chosen = 0usize;
         let mut log_probability = 0.0;
         let started = Instant::now();
-        while !constraint.is_done() && answer.len() < most {
+        while !constraint.is_done() && known.len() < most {
             let forced = constraint.take_forced()?;
             stats.forced_tokens += forced.len();
-            answer.extend(&forced);
-            pending.extend(&forced);
-            if constraint.is_done() || answer.len() >= most {
+            known.extend(&forced);
+            if constraint.is_done() || known.len() >= most {
                 break;
             }
             let allowed = constraint.allowed()?;
@@ -125,12 +131,12 @@ impl<'m> Session<'m> {
                     only
                 }
                 _ => {
-                    let logits = self.run(&pending)?.map(|hidden| self.logits(&hidden, &allowed)).transpose()?;
-                    pending.clear();
+                    let output = self.output_behind(&known, &mut constraint, &mut drafter, &mut stats)?;
+                    let logits = self.logits(&output, &allowed)?;
                     if chosen == 0 {
                         stats.prefill_s = started.elapsed().as_secs_f64();
                     }
-                    let choice = sampler.choose(&logits.unwrap_or_default())?;
+                    let choice = sampler.choose(&logits)?;
                     chosen += 1;
                     log_probability += choice.log_probability;
                     allowed.get(choice.index).copied().unwrap_or(constraint.end())
@@ -140,14 +146,49 @@ impl<'m> Session<'m> {
             if token == constraint.end() {
                 break;
             }
-            answer.push(token);
-            pending.push(token);
+            known.push(token);
         }
+        let answer = &known[prompt..];
         stats.answer_tokens = answer.len();
         stats.decode_s = started.elapsed().as_secs_f64() - stats.prefill_s;
         let mean_log_probability = if chosen == 0 { 0.0 } else { log_probability / chosen as f64 };
-        let text = self.model.tokenizer.decode(&answer);
+        let text = self.model.tokenizer.decode(answer);
         Ok(Generation { text, complete: constraint.is_done(), mean_log_probability, stats })
+    }
+
+    /// The output for the last of `known`, `[1, width]`: that of an earlier pass, when its draft was right up to there, or
+    /// that of a new one.
+    fn output_behind(
+        &mut self,
+        known: &[u32],
+        constraint: &mut Constraint,
+        drafter: &mut Drafter,
+        stats: &mut GenStats,
+    ) -> Result<Tensor, ModelError> {
+        let ahead = self.outputs.as_ref().map_or(0, |outputs| outputs.dim(0).unwrap_or_default());
+        let first = self.tokens.len() - ahead.min(self.tokens.len());
+        let right = self.tokens.iter().zip(known).skip(first).take_while(|(run, known)| run == known).count();
+        if let (Some(outputs), true) = (&self.outputs, first + right == known.len() && right > 0) {
+            return Ok(outputs.narrow(0, right - 1, 1)?.contiguous()?);
+        }
+        // The first row was for what was known then, all others are guesses.
+        let (drafted, right) = (ahead.saturating_sub(1), right.saturating_sub(1));
+        stats.drafted_tokens += drafted;
+        stats.accepted_tokens += right;
+        drafter.learn(drafted, right);
+        let cached = self.keep_common(known, known.len().saturating_sub(1));
+        let room = self.model.config().context.saturating_sub(known.len());
+        // Behind a long prompt the pass is wide enough already.
+        let draft = match known.len() - cached <= WIDE {
+            true => constraint.admitted(drafter.draft(known))?,
+            false => &[],
+        };
+        let draft = &draft[..draft.len().min(room)];
+        self.run(&[&known[cached..], draft].concat(), 1 + draft.len())?;
+        match &self.outputs {
+            Some(outputs) => Ok(outputs.narrow(0, 0, 1)?.contiguous()?),
+            None => Err(candle_core::Error::msg("a pass gave no output").into()),
+        }
     }
 
     /// Cuts the cache back to what it has in common with `tokens`, at most `most` of them.
@@ -155,26 +196,30 @@ impl<'m> Session<'m> {
         let common = self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count().min(most);
         self.tokens.truncate(common);
         self.cache.truncate(common);
+        self.outputs = None;
         common
     }
 
-    /// Runs tokens behind those in the cache; gives the last position's output, `[1, width]`.
-    fn run(&mut self, tokens: &[u32]) -> Result<Option<Tensor>, ModelError> {
-        let mut last = None;
+    /// Runs tokens behind those in the cache, and keeps the outputs of the last ones, as many as are asked for and were run in
+    /// one pass.
+    fn run(&mut self, tokens: &[u32], outputs: usize) -> Result<(), ModelError> {
+        self.outputs = None;
         for chunk in tokens.chunks(CHUNK) {
             interrupt::check()?;
-            last = Some(self.model.network.hidden_last(chunk, &mut self.cache)?);
+            let hidden = self.model.network.hidden(chunk, &mut self.cache)?;
             self.tokens.extend(chunk);
+            let rows = outputs.min(chunk.len());
+            self.outputs = Some(hidden.narrow(0, chunk.len() - rows, rows)?);
         }
-        Ok(last)
+        Ok(())
     }
 
-    fn logits(&self, hidden: &Tensor, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
+    fn logits(&self, output: &Tensor, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
         let network = &self.model.network;
         if tokens.len() <= FEW {
-            return Ok(network.head_of(hidden, tokens)?.squeeze(0)?.to_vec1()?);
+            return Ok(network.head_of(output, tokens)?.squeeze(0)?.to_vec1()?);
         }
-        let all: Vec<f32> = network.head(hidden)?.squeeze(0)?.to_vec1()?;
+        let all: Vec<f32> = network.head(output)?.squeeze(0)?.to_vec1()?;
         let logit = |&token: &u32| all.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
         Ok(tokens.iter().map(logit).collect())
     }
@@ -266,6 +311,45 @@ STRING: /"[a-z ]{0,12}"/
         assert_eq!(answer.text, "only this");
         assert_eq!(answer.stats.forced_tokens, answer.stats.answer_tokens);
         assert_eq!(answer.mean_log_probability, 0.0);
+    }
+
+    /// Drafts are taken from the prompt, in which sentences of the grammar stand.
+    #[test]
+    fn drafts_change_no_answer_and_some_come_true() {
+        let model = model();
+        let grammar = r#"start: ("ab cd ef gh " | "ij kl mn op ")+ "end""#;
+        let prompt = "ab cd ef gh ab cd ef gh ij kl mn op ij kl mn op ";
+        let network = &model.network;
+        let mut accepted = 0;
+        for sampling in [Sampling::Greedy, seeded(1), seeded(2), seeded(3)] {
+            let request = Request { prompt: Prompt::Text(prompt), grammar, sampling, max_tokens: 120 };
+            let answer = model.session().generate(&request).unwrap();
+            assert!(answer.stats.accepted_tokens <= answer.stats.drafted_tokens);
+            accepted += answer.stats.accepted_tokens;
+            // The same choices, each by a pass of its own.
+            let mut constraint = model.grammars.start(grammar).unwrap();
+            let mut sampler = Sampler::new(sampling);
+            let mut known = model.tokenizer.encode_prompt(prompt);
+            let start = known.len();
+            while !constraint.is_done() && known.len() - start < answer.stats.answer_tokens {
+                let allowed = constraint.allowed().unwrap();
+                let index = match allowed.len() {
+                    1 => 0,
+                    _ => {
+                        let hidden = network.hidden_last(&known, &mut network.cache()).unwrap();
+                        let logits: Vec<f32> =
+                            network.head_of(&hidden, &allowed).unwrap().squeeze(0).unwrap().to_vec1().unwrap();
+                        sampler.choose(&logits).unwrap().index
+                    }
+                };
+                constraint.accept(&[allowed[index]]).unwrap();
+                if allowed[index] != constraint.end() {
+                    known.push(allowed[index]);
+                }
+            }
+            assert_eq!(answer.text, model.tokenizer.decode(&known[start..]));
+        }
+        assert!(accepted > 0);
     }
 
     #[test]

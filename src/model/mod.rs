@@ -17,6 +17,7 @@ mod chat;
 mod config;
 mod constraint;
 mod device;
+mod draft;
 mod error;
 mod forward;
 mod generate;
