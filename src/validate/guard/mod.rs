@@ -187,6 +187,17 @@ resource "aws_security_group" "web" {
     }
 
     #[test]
+    fn an_example_in_the_module_makes_its_word_no_placeholder() {
+        refused(&added("name = \"sample-web\""), "placeholder");
+        let text = "resource \"aws_sns_topic\" \"a\" {\n  name = \"sample\"\n}\n";
+        let after = text.replace("  name", "  display_name = \"sample topic\"\n  name");
+        let target = BlockAddr::resource("aws_sns_topic", "a");
+        let (before, after) = (tree(text), tree(&after));
+        let change = Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &[] };
+        assert_eq!(judge(&change), Guarded::default());
+    }
+
+    #[test]
     fn a_block_may_say_what_it_is_called_itself_and_use_what_every_account_has() {
         assert_eq!(added("kms_key_id = \"alias/aws/ebs\""), Guarded::default());
         assert_eq!(added("log_bucket = \"${var.env}-logs\""), Guarded::default());
