@@ -3,6 +3,7 @@
 //!
 //! `CAULK_BENCH_MODEL=….gguf cargo bench --bench grammar`
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use candle_core::Device;
@@ -29,6 +30,7 @@ fn grammar_of(schemas: &Schemas, ty: &str) -> Option<Grammar> {
         schemas: schemas.clone(),
         companion_types: companion_types(ty, [], known.iter().map(String::as_str)),
         ways: Vec::new(),
+        house: Arc::default(),
         shapes: Shapes::default(),
     })
     .ok()

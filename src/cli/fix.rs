@@ -18,7 +18,7 @@ use crate::progress::{Progress, Unit};
 use crate::prompt::Prompts;
 use crate::report;
 use crate::report::filter::Filter;
-use crate::rules::{Wish, Wishes};
+use crate::rules::{self, Wish};
 use crate::scanner::checkov::{CheckovWorker, ScanRequest};
 use crate::scanner::trivy::Trivy;
 use crate::scanner::{self, ScannerError};
@@ -121,8 +121,7 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
     // All of the root: what is in scope may refer to, or be called from, what is not.
     let tree = super::load(&root, &[RelPath::default()])?;
     let found = findings(args, &root, &scope, checkov.as_mut(), progress)?;
-    let rules: BTreeSet<String> = found.findings.iter().map(|finding| finding.rule.clone()).collect();
-    let (wishes, companion_types) = wishes(cache, checkov.as_mut(), &rules)?;
+    let (wishes, companion_types) = wishes(cache, checkov.as_mut())?;
     let trivy = cache.trivy().map(Trivy::new);
     let terraform = Terraform::find();
     let versions = versions(checkov.as_mut(), trivy.as_ref(), terraform.as_ref())?;
@@ -222,18 +221,14 @@ fn findings(
     Ok(Found { findings: args.filter.apply(findings), unscanned, refused })
 }
 
-/// What the rules want, and the resource types that the scanner knows.
+/// What all rules of the scanner want, and the resource types that it knows.
 fn wishes(
     cache: &Cache,
     checkov: Option<&mut CheckovWorker>,
-    rules: &BTreeSet<String>,
 ) -> Result<(BTreeMap<String, Wish>, BTreeSet<String>), Failure> {
     let Some(worker) = checkov else { return Ok((BTreeMap::new(), BTreeSet::new())) };
     let version = worker.version()?.to_owned();
-    let mut known = Wishes::open(&cache.wishes_dir(), &version);
-    let ids: Vec<&str> = rules.iter().map(String::as_str).collect();
-    let wishes = known.get(worker, &ids)?.into_iter().map(|wish| (wish.rule.clone(), wish)).collect();
-    Ok((wishes, worker.resource_types()?))
+    Ok((rules::wishes(&cache.wishes_dir(), &version, worker)?, worker.resource_types()?))
 }
 
 fn versions(

@@ -1,6 +1,7 @@
 //! One finding's question, the attempts at it, and what is told of those that were refused.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -9,7 +10,7 @@ use crate::grammar::{self, Grammar, Names, Scope, Shapes};
 use crate::model::Sampling;
 use crate::outcome::{Attempt, Judgement};
 use crate::prompt::{Ask, Prompts, Refusal};
-use crate::rules::{self, Surroundings, Wish};
+use crate::rules::{House, Surroundings, Wish};
 use crate::schema::Schemas;
 use crate::source::context::{self, Target};
 use crate::source::{Block, SourceTree, references};
@@ -46,22 +47,32 @@ impl Question {
     }
 }
 
+/// What the scanner says.
+pub(super) struct Rules<'a> {
+    /// What the finding's rule wants.
+    pub wish: Option<&'a Wish>,
+    /// What all rules want of new blocks.
+    pub house: &'a Arc<House>,
+    /// The resource types that it knows.
+    pub types: &'a BTreeSet<String>,
+}
+
 /// Gathers the context and compiles the grammar. `Err` says why the finding cannot be asked about.
 pub(super) fn prepare(
     tree: &SourceTree,
     case: &Case,
-    wish: Option<&Wish>,
-    companion_types: &BTreeSet<String>,
+    rules: &Rules<'_>,
     schemas: Schemas,
     effort: &Effort,
     writer: &dyn Writer,
 ) -> Result<Question, String> {
     let count = |text: &str| writer.count_tokens(text);
+    let wish = rules.wish;
     let target = context::target(tree, &case.file, &case.block, effort.context_tokens, &count)
         .ok_or_else(|| format!("{} is no longer in {}", case.block, case.file))?;
     let dir = case.file.parent();
     let (_, block) = tree.find(&dir, &case.block).ok_or_else(|| format!("{} is no longer there", case.block))?;
-    let companion_types = companion_types_of(case, wish, companion_types);
+    let companion_types = companion_types_of(case, wish, rules.types);
     let connected = connected(tree, case);
     let around = Surroundings { target: block, connected: &connected, types: &companion_types };
     let ways = wish.filter(|_| case.block.resource_type().is_some()).map(|wish| wish.ways(around)).unwrap_or_default();
@@ -71,12 +82,13 @@ pub(super) fn prepare(
         schemas,
         companion_types,
         ways,
+        house: rules.house.clone(),
         shapes: shapes_of(tree, case, wish),
     };
     let grammar = grammar::compile(scope).map_err(|e| format!("no grammar: {e}"))?;
     let hinted = match (wish, case.finding.tool) {
         (Some(wish), Tool::Checkov) => wish.clone(),
-        _ => rules::from_hints(&case.finding),
+        _ => crate::rules::from_hints(&case.finding),
     };
     let title = if hinted.title.is_empty() { case.finding.message.clone() } else { hinted.title.clone() };
     let related = target.related.iter().map(|related| related.text.trim_end()).collect::<Vec<_>>().join("\n\n");

@@ -7,6 +7,7 @@ mod locate;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::exit::{ExitStatus, Failure};
@@ -15,7 +16,7 @@ use crate::interrupt::{self, Interrupted};
 use crate::outcome::{Attempt, Outcome, Refused, Resolution, RunReport, ToolVersion};
 use crate::progress::{Progress, Task, Unit};
 use crate::prompt::{PromptError, Prompts};
-use crate::rules::Wish;
+use crate::rules::{House, Wish};
 use crate::scanner::ScannerError;
 use crate::source::{RelPath, SourceError, SourceTree};
 use crate::validate::{Case, ProofError, Prover, Tools, Withdrawn};
@@ -70,7 +71,7 @@ pub struct Inputs<'a> {
     pub unscanned: Vec<RelPath>,
     /// Findings that were refused when the reports were read.
     pub refused: Vec<Refused>,
-    /// What the rules want, by rule id.
+    /// What the rules of the scanner want, all of them, by rule id.
     pub wishes: &'a BTreeMap<String, Wish>,
     /// Resource types that companions may have.
     pub companion_types: &'a BTreeSet<String>,
@@ -144,13 +145,14 @@ pub fn run(
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let mut work: Vec<Work> = locate(&inputs.tree, inputs.findings.clone()).into_iter().map(Work::new).collect();
     let mut prover = Prover::new(inputs.tree.clone(), tools);
+    let house = Arc::new(House::of(inputs.wishes.values()));
     {
         let task = progress.task("fixing", work.len() as u64, Unit::Items);
         for round in 0..effort.rounds.max(1) {
             for item in work.iter_mut().filter(|item| item.is_open()) {
                 interrupt::check()?;
                 let begun = Instant::now();
-                one(item, &inputs, &mut prover, writer, effort, &task)?;
+                one(item, &inputs, &house, &mut prover, writer, effort, &task)?;
                 item.seconds += begun.elapsed().as_secs_f64();
                 if round == 0 || !item.taken_back.is_empty() {
                     task.line(&item.progress());
@@ -197,6 +199,7 @@ pub fn run(
 fn one(
     item: &mut Work,
     inputs: &Inputs<'_>,
+    house: &Arc<House>,
     prover: &mut Prover,
     writer: &mut dyn Writer,
     effort: &Effort,
@@ -213,7 +216,8 @@ fn one(
     }
     let rule = inputs.wishes.get(&case.finding.rule);
     let schemas = prover.schemas(&case)?;
-    let asked = ask::prepare(prover.tree(), &case, rule, inputs.companion_types, schemas, effort, writer);
+    let rules = ask::Rules { wish: rule, house, types: inputs.companion_types };
+    let asked = ask::prepare(prover.tree(), &case, &rules, schemas, effort, writer);
     let question = match asked {
         Ok(question) => question,
         Err(reason) => {

@@ -61,8 +61,8 @@ const SECURING: [&str; 34] = [
     "kubernetes_service_account",
 ];
 
-/// The resource types that companions of a target may have: those that its rule connects, those whose names begin with the
-/// target's type, and what much is secured with; all of the target's provider.
+/// The resource types that companions of a target may have: those that its rule connects (another of its own type closes
+/// nothing), those whose names begin with the target's type, and what much is secured with; all of the target's provider.
 pub fn companion_types<'a>(
     target: &str,
     connected: impl IntoIterator<Item = &'a str>,
@@ -70,7 +70,8 @@ pub fn companion_types<'a>(
 ) -> BTreeSet<String> {
     let own = format!("{target}_");
     let belongs = known.into_iter().filter(|ty| ty.starts_with(&own));
-    let types = connected.into_iter().chain(belongs).chain(SECURING);
+    let connected = connected.into_iter().filter(|ty| *ty != target);
+    let types = connected.chain(belongs).chain(SECURING);
     types.filter(|ty| provider_of(ty) == provider_of(target) && is_name(ty)).map(str::to_owned).collect()
 }
 

@@ -26,7 +26,7 @@ use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::ApproximateTokEnv;
 use llguidance::{Matcher, ParserFactory};
 
-use crate::rules::Way;
+use crate::rules::{House, Way};
 use crate::schema::Schemas;
 use crate::source::{Block, BlockAddr};
 
@@ -95,6 +95,8 @@ pub struct Scope<'a> {
     pub companion_types: BTreeSet<String>,
     /// The ways to satisfy the rule, as far as it says.
     pub ways: Vec<Way>,
+    /// What new blocks must hold.
+    pub house: Arc<House>,
     /// Names that are known to be nested blocks, or attributes, where there is no schema.
     pub shapes: Shapes,
 }
@@ -125,9 +127,9 @@ pub fn compile(scope: Scope<'_>) -> Result<Grammar, GrammarError> {
     if !target.labels.iter().all(|label| is_name(label)) {
         return Err(GrammarError::Label(target));
     }
-    let Scope { target: block, names, schemas, companion_types: types, ways, shapes } = scope;
+    let Scope { target: block, names, schemas, companion_types: types, ways, house, shapes } = scope;
     let body = block.body.clone();
-    let context = stage::Context { target, body, names, schemas, types, ways, shapes };
+    let context = stage::Context { target, body, names, schemas, types, ways, house, shapes };
     Ok(stage::first(Arc::new(context.with_ways_that_fit())))
 }
 
@@ -184,6 +186,7 @@ locals {
             companion_types: companion_types(target.resource_type().unwrap_or_default(), [], known),
             schemas,
             ways,
+            house: Arc::default(),
             shapes: Shapes::default(),
         })
         .unwrap()
@@ -284,6 +287,22 @@ locals {
     }
 
     #[test]
+    fn a_flag_cannot_be_set_to_what_it_is() {
+        no(&with("versioning {\n    enabled = false\n  }"));
+        yes(&with("versioning {\n    mfa_delete = false\n  }"));
+    }
+
+    #[test]
+    fn an_account_number_cannot_be_written_where_the_module_has_none() {
+        let arn = |account: &str| with(&format!("policy = \"arn:aws:iam::{account}:root\""));
+        no(&arn("123456789012"));
+        yes(&arn("${var.env}"));
+        yes(&arn("aws"));
+        let module = MODULE.replace("type = string", "type = string\n  default = \"210987654321\"");
+        assert!(accepts(&grammar_for(&bucket(), &module), &arn("210987654321")));
+    }
+
+    #[test]
     fn values_of_another_type_cannot_be_written() {
         no(&with("force_destroy = \"yes\""));
         no(&with("force_destroy = var.env"));
@@ -311,6 +330,38 @@ locals {
         no(&with("policy = file(\"x\")"));
         no(&with("bucket = \"${file(\"x\")}\""));
         no(&with("bucket = each.key"));
+    }
+
+    #[test]
+    fn new_blocks_hold_what_all_rules_want_of_them() {
+        let rule = crate::rules::Wish {
+            resource_types: vec!["aws_kms_key".into()],
+            inspected_key: Some("enable_key_rotation".into()),
+            expected: vec![json!(true)],
+            ..crate::rules::Wish::default()
+        };
+        let target = BlockAddr::resource("aws_sns_topic", "orders");
+        let tree = walk::tree("resource \"aws_sns_topic\" \"orders\" {\n}\n".into());
+        let dir = RelPath::default();
+        let grammar = compile(Scope {
+            target: tree.find(&dir, &target).unwrap().1,
+            names: Names::of(&tree, &dir),
+            schemas: Schemas::embedded(),
+            companion_types: companion_types("aws_sns_topic", [], []),
+            ways: Vec::new(),
+            house: Arc::new(House::of([&rule])),
+            shapes: Shapes::default(),
+        })
+        .unwrap();
+        let answer = |line: &str| {
+            format!(
+                "resource \"aws_sns_topic\" \"orders\" {{\n  kms_master_key_id = aws_kms_key.orders.id\n}}\n\n\
+                 resource \"aws_kms_key\" \"orders\" {{\n  description = \"x\"\n{line}}}"
+            )
+        };
+        assert!(accepts(&grammar, &answer("  enable_key_rotation = true\n")));
+        assert!(!accepts(&grammar, &answer("")));
+        assert!(!accepts(&grammar, &answer("  enable_key_rotation = false\n")));
     }
 
     fn wanted(path: &str, must: Must) -> Wanted {
@@ -418,9 +469,8 @@ locals {
             let target = tree.find(&dir, &instance).unwrap().1;
             let companion_types = companion_types("aws_db_instance", ["aws_db_parameter_group"], []);
             let names = Names::of(&tree, &dir);
-            let schemas = Schemas::embedded();
-            compile(Scope { target, names, schemas, companion_types, ways: vec![way], shapes: Shapes::default() })
-                .unwrap()
+            let (schemas, house, shapes) = (Schemas::embedded(), Arc::default(), Shapes::default());
+            compile(Scope { target, names, schemas, companion_types, ways: vec![way], house, shapes }).unwrap()
         };
         let grammar = scope(way).ways().pop().unwrap();
         let group = "resource \"aws_db_parameter_group\" \"main\" {\n  family = \"postgres16\"\n  parameter {\n    \
@@ -467,6 +517,7 @@ locals {
             schemas: Schemas::embedded(),
             companion_types: BTreeSet::new(),
             ways: Vec::new(),
+            house: Arc::default(),
             shapes: Shapes::default(),
         };
         assert_eq!(compile(scope).unwrap_err(), GrammarError::Label(target.addr()));

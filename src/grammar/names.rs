@@ -138,13 +138,17 @@ pub(super) struct Name {
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     names: BTreeMap<BlockAddr, Name>,
+    /// Whether there is a number in its texts that may be an account's.
+    pub(super) accounts: bool,
 }
 
 impl Names {
     /// What the module in `dir` declares.
     pub fn of(tree: &SourceTree, dir: &RelPath) -> Self {
         let calls = tree.calls(dir);
-        let mut names = Self::default();
+        let may_be_account = |text: &str| text.split(|c: char| !c.is_ascii_digit()).any(|number| number.len() == 12);
+        let accounts = tree.module(dir).any(|file| may_be_account(file.text()));
+        let mut names = Self { accounts, ..Self::default() };
         for block in tree.module(dir).flat_map(|file| file.body().blocks()) {
             match block.keyword.as_str() {
                 "locals" => block.body.attributes().for_each(|local| names.add_local(local)),

@@ -52,6 +52,8 @@ pub(super) struct References {
     heads: Vec<Head>,
     /// The blocks that a connection is to be made with.
     links: Vec<String>,
+    /// Whether account numbers may stand in ARNs: the module has some.
+    accounts: bool,
 }
 
 /// The kinds of values that have a terminal of their own, by its name.
@@ -113,7 +115,7 @@ impl References {
             }
             None => {}
         }
-        Self { heads, links: Vec::new() }
+        Self { heads, links: Vec::new(), accounts: names.accounts }
     }
 
     /// Adds the terminal of references to these blocks, by what new blocks are referred to.
@@ -159,7 +161,9 @@ impl References {
         let plain = r#"[^"\\$%\x00-\x1f\x7f]|\\["\\nrt]|[$%][^"\\{$%\x00-\x1f\x7f]"#;
         let heads: Vec<&str> = self.fitting(Class::Text).collect();
         let template = if heads.is_empty() { String::new() } else { format!(r"|\$\{{({})\}}", heads.join("|")) };
-        let _ = writeln!(text, "STRING: /\"({plain}{template})*\"/");
+        let made_up =
+            if self.accounts { "" } else { r" & ~/(.|\n)*arn:aws[a-z-]*:[a-z0-9-]*:[a-z0-9-]*:[0-9](.|\n)*/" };
+        let _ = writeln!(text, "STRING: /\"({plain}{template})*\"/{made_up}");
         let _ = writeln!(text, "PLAIN: /\"({plain})*\"/");
         if self.links() {
             let links = self.links.join("|");

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::rules::{Companion, Must, Wanted, Way};
+use crate::rules::{Companion, House, Must, Wanted, Way};
 use crate::schema::{self, Kind, Schemas};
 use crate::source::{Block, BlockAddr, Body, RelPath, SourceFile, references};
 
@@ -32,6 +32,8 @@ pub(super) struct Context {
     /// Resource types that companions may have.
     pub types: BTreeSet<String>,
     pub ways: Vec<Way>,
+    /// What new blocks must hold.
+    pub house: Arc<House>,
     pub shapes: Shapes,
 }
 
@@ -232,15 +234,25 @@ fn stage(
         }
     };
     let schema = context.schema_of(block);
+    // A new block is held to what all rules want as well.
+    let mut wanted = match held {
+        Held::ToWhatIsAsked(wanted, _) => wanted.to_vec(),
+        _ => Vec::new(),
+    };
+    if let (Some((schema, _)), "resource", Some(ty)) = (&schema, block.keyword.as_str(), block.labels.first()) {
+        let house = context.house.wants_of(ty).iter().filter_map(|more| typed::fit(more, schema));
+        let new: Vec<Wanted> = house.filter(|more| !wanted.iter().any(|known| known.path == more.path)).collect();
+        wanted.extend(new);
+    }
     let (body, rules) = match &schema {
         Some((schema, _)) => {
             let mut typed = Typed::new(&references, block.keyword == "resource");
             let body = match held {
                 Held::Narrowly(wanted, _) => typed.narrow(schema, &context.body, wanted),
                 Held::ToLinks(links) => typed.linking(schema, &context.body, &links.from(schema, &references)),
-                Held::ToWhatIsAsked(wanted, links) => typed.companion(schema, wanted, &links.from(schema, &references)),
+                Held::ToWhatIsAsked(_, links) => typed.companion(schema, &wanted, &links.from(schema, &references)),
                 Held::ToNothing if *block == context.target => typed.over(schema, &context.body, context.wanted()),
-                Held::ToNothing => typed.whole(schema),
+                Held::ToNothing => typed.companion(schema, &wanted, &[]),
             };
             (body, typed.finish())
         }

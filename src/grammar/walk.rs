@@ -1,6 +1,7 @@
 //! Random walks through the languages of answers, for tests: what no model had a hand in must be sound as well.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::ApproximateTokEnv;
@@ -136,6 +137,7 @@ pub(crate) fn grammar(schemas: &Schemas, tree: &SourceTree, target: &BlockAddr) 
         schemas: schemas.clone(),
         companion_types: companion_types(ty, [], known.iter().map(String::as_str)),
         ways: Vec::new(),
+        house: Arc::default(),
         shapes: Shapes::default(),
     })
     .unwrap()

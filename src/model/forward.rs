@@ -105,15 +105,6 @@ impl Transformer {
         Ok(candle_nn::ops::rms_norm(&x, &self.norm, self.config.norm_epsilon as f32)?)
     }
 
-    /// The same for the last position alone: `[1, width]`.
-    ///
-    /// # Errors
-    /// As [`hidden`](Self::hidden).
-    pub fn hidden_last(&self, tokens: &[u32], cache: &mut KvCache) -> std::result::Result<Tensor, ModelError> {
-        let hidden = self.hidden(tokens, cache)?;
-        Ok(hidden.narrow(0, tokens.len() - 1, 1)?.contiguous()?)
-    }
-
     /// Logits over the whole vocabulary: `[n, width]` to `[n, vocab]`.
     pub fn head(&self, hidden: &Tensor) -> Result<Tensor> {
         self.head.forward(hidden)
@@ -282,7 +273,7 @@ mod tests {
     #[test]
     fn logits_of_some_tokens_are_those_of_all() {
         let network = loaded("qwen2");
-        let hidden = network.hidden_last(&TOKENS, &mut network.cache()).unwrap();
+        let hidden = network.hidden(&TOKENS, &mut network.cache()).unwrap().narrow(0, TOKENS.len() - 1, 1).unwrap();
         let all: Vec<f32> = network.head(&hidden).unwrap().squeeze(0).unwrap().to_vec1().unwrap();
         let ids: Vec<u32> = (0..270).collect();
         let some: Vec<f32> = network.head_of(&hidden, &ids).unwrap().squeeze(0).unwrap().to_vec1().unwrap();

@@ -336,7 +336,8 @@ STRING: /"[a-z ]{0,12}"/
                 let index = match allowed.len() {
                     1 => 0,
                     _ => {
-                        let hidden = network.hidden_last(&known, &mut network.cache()).unwrap();
+                        let hidden = network.hidden(&known, &mut network.cache()).unwrap();
+                        let hidden = hidden.narrow(0, known.len() - 1, 1).unwrap().contiguous().unwrap();
                         let logits: Vec<f32> =
                             network.head_of(&hidden, &allowed).unwrap().squeeze(0).unwrap().to_vec1().unwrap();
                         sampler.choose(&logits).unwrap().index

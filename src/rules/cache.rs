@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use serde_json::json;
+
 use super::Wish;
 use crate::exit::{ExitStatus, Failure};
 use crate::scanner::ScannerError;
 use crate::scanner::checkov::CheckovWorker;
 
 /// Raised when what the worker says of a rule changes: older files are left alone and not read.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Wishes that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -37,108 +40,70 @@ impl From<WishesError> for Failure {
     }
 }
 
-/// The wishes of one version of Checkov.
-#[derive(Debug)]
-pub struct Wishes {
-    path: PathBuf,
-    known: BTreeMap<String, Wish>,
+/// The wishes of one version of Checkov, as the file has them.
+#[derive(Debug, Deserialize)]
+struct File {
+    rules: BTreeMap<String, Wish>,
 }
 
-impl Wishes {
-    /// Reads what is known of that version from a folder. A file that is not there or cannot be read is as good as
-    /// empty: it will be written anew.
-    pub fn open(dir: &Path, version: &str) -> Self {
-        let path = dir.join(format!("checkov-{version}-{FORMAT}.json"));
-        let known = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        Self { path, known }
-    }
+/// The wishes of all rules of a version of Checkov, by rule id. The worker is asked once, and the file is written whole; one
+/// that is not there or cannot be read is written anew.
+///
+/// # Errors
+/// When the worker fails or the file cannot be written.
+pub fn wishes(dir: &Path, version: &str, worker: &mut CheckovWorker) -> Result<BTreeMap<String, Wish>, WishesError> {
+    wishes_with(dir, version, || Ok(worker.wishes(&[])?))
+}
 
-    /// The wishes of these rules, in their order. The worker is asked for those that are not known, and the file is
-    /// replaced as a whole. Rules that Checkov does not have are left out.
-    ///
-    /// # Errors
-    /// When the worker fails or the file cannot be written.
-    pub fn get<S: AsRef<str>>(&mut self, worker: &mut CheckovWorker, rules: &[S]) -> Result<Vec<Wish>, WishesError> {
-        self.get_with(rules, |unknown| Ok(worker.wishes(unknown)?))
+fn wishes_with(
+    dir: &Path,
+    version: &str,
+    ask: impl FnOnce() -> Result<Vec<Wish>, WishesError>,
+) -> Result<BTreeMap<String, Wish>, WishesError> {
+    let path = dir.join(format!("checkov-{version}-{FORMAT}.json"));
+    let known = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok());
+    if let Some(File { rules }) = known {
+        return Ok(rules);
     }
-
-    fn get_with<S: AsRef<str>>(
-        &mut self,
-        rules: &[S],
-        ask: impl FnOnce(&[&str]) -> Result<Vec<Wish>, WishesError>,
-    ) -> Result<Vec<Wish>, WishesError> {
-        let mut unknown: Vec<&str> =
-            rules.iter().map(AsRef::as_ref).filter(|rule| !self.known.contains_key(*rule)).collect();
-        unknown.sort_unstable();
-        unknown.dedup();
-        if !unknown.is_empty() {
-            let new = ask(&unknown)?;
-            if !new.is_empty() {
-                self.known.extend(new.into_iter().map(|wish| (wish.rule.clone(), wish)));
-                self.write().map_err(|source| WishesError::Write { path: self.path.clone(), source })?;
-            }
-        }
-        Ok(rules.iter().filter_map(|rule| self.known.get(rule.as_ref()).cloned()).collect())
-    }
-
-    /// The wish of one rule, if it is known by now.
-    pub fn known(&self, rule: &str) -> Option<&Wish> {
-        self.known.get(rule)
-    }
-
-    fn write(&self) -> std::io::Result<()> {
-        let dir = self.path.parent().unwrap_or(Path::new("."));
+    let rules: BTreeMap<String, Wish> = ask()?.into_iter().map(|wish| (wish.rule.clone(), wish)).collect();
+    let write = || {
         std::fs::create_dir_all(dir)?;
-        crate::cache::write_whole(&self.path, &serde_json::to_vec(&self.known)?)
-    }
+        crate::cache::write_whole(&path, &serde_json::to_vec(&json!({ "rules": rules }))?)
+    };
+    write().map_err(|source: std::io::Error| WishesError::Write { path: path.clone(), source })?;
+    Ok(rules)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn wish(rule: &str) -> Wish {
-        Wish { rule: rule.to_owned(), title: format!("title of {rule}"), ..Wish::default() }
+    fn asked(rule: &str) -> Result<Vec<Wish>, WishesError> {
+        Ok(vec![Wish { rule: rule.to_owned(), title: format!("title of {rule}"), ..Wish::default() }])
     }
 
     #[test]
-    fn only_unknown_rules_are_asked_for_and_the_answer_is_kept() {
+    fn the_worker_is_asked_once_for_each_version() {
         let dir = tempfile::tempdir().unwrap();
-        let mut wishes = Wishes::open(dir.path(), "1.0");
-        let got = wishes.get_with(&["B", "A", "B", "NONE"], |unknown| {
-            assert_eq!(unknown, ["A", "B", "NONE"]);
-            Ok(vec![wish("A"), wish("B")])
-        });
-        assert_eq!(got.unwrap(), [wish("B"), wish("A"), wish("B")]);
-
-        let mut again = Wishes::open(dir.path(), "1.0");
-        assert_eq!(again.known("A"), Some(&wish("A")));
-        again
-            .get_with(&["A", "C"], |unknown| {
-                assert_eq!(unknown, ["C"]);
-                Ok(vec![wish("C")])
-            })
-            .unwrap();
-        assert!(Wishes::open(dir.path(), "1.0").known("C").is_some());
-        assert!(Wishes::open(dir.path(), "1.1").known("A").is_none());
+        let first = wishes_with(dir.path(), "1.0", || asked("A")).unwrap();
+        assert_eq!(first["A"].title, "title of A");
+        assert_eq!(wishes_with(dir.path(), "1.0", || panic!("it is known")).unwrap(), first);
+        assert!(wishes_with(dir.path(), "1.1", || asked("B")).unwrap().contains_key("B"));
     }
 
     #[test]
     fn a_damaged_file_is_written_anew() {
         let dir = tempfile::tempdir().unwrap();
-        let path = Wishes::open(dir.path(), "1.0").path;
-        std::fs::write(&path, "{\"A\": {\"ru").unwrap();
-        let mut wishes = Wishes::open(dir.path(), "1.0");
-        wishes.get_with(&["A"], |_| Ok(vec![wish("A")])).unwrap();
-        assert!(Wishes::open(dir.path(), "1.0").known("A").is_some());
+        std::fs::write(dir.path().join(format!("checkov-1.0-{FORMAT}.json")), "{\"rules\": {\"A\"").unwrap();
+        wishes_with(dir.path(), "1.0", || asked("A")).unwrap();
+        wishes_with(dir.path(), "1.0", || panic!("it is whole again")).unwrap();
     }
 
     #[test]
     fn a_cache_that_cannot_be_written_is_an_error_that_names_it() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), "").unwrap();
-        let mut wishes = Wishes::open(&dir.path().join("file"), "1.0");
-        let error = wishes.get_with(&["A"], |_| Ok(vec![wish("A")])).unwrap_err();
+        let error = wishes_with(&dir.path().join("file"), "1.0", || asked("A")).unwrap_err();
         assert!(error.to_string().contains("file/checkov-1.0"), "{error}");
     }
 }

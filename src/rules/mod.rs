@@ -1,12 +1,13 @@
 //! What a rule wants, by the word of the scanner that has it: [`Wish`].
 //!
-//! In: rules that failed. Out: wishes, from the installed Checkov through its worker ([`Wishes`], cached by version), or
+//! In: rules that failed. Out: wishes, from the installed Checkov through its worker ([`wishes`], cached by version), or
 //! from what another scanner's finding says about the way out ([`from_hints`]). [`Wish::to_prompt`] puts one into words,
-//! [`Wish::ways`] into what an answer must hold.
+//! [`Wish::ways`] into what an answer must hold, [`House`] into what new blocks must hold whatever rule they are for.
 
 mod cache;
 mod conditions;
 mod graph;
+mod house;
 mod text;
 mod ways;
 
@@ -17,7 +18,8 @@ use serde_json::Value;
 
 use crate::finding::Finding;
 
-pub use cache::{Wishes, WishesError};
+pub use cache::{WishesError, wishes};
+pub use house::House;
 pub use ways::{Companion, Must, Surroundings, Wanted, Way};
 
 /// What a rule wants.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use caulk::rules::Wishes;
+use caulk::rules;
 use caulk::scanner::checkov::{CheckovWorker, ScanRequest};
 use caulk::scanner::trivy::Trivy;
 use caulk::scanner::{CheckKey, Scan};
@@ -128,10 +128,10 @@ fn rules_say_what_they_want() {
     let cache = tempfile::tempdir().unwrap();
     let mut worker = CheckovWorker::start(&python).unwrap();
     let version = worker.version().unwrap().to_owned();
-    let mut wishes = Wishes::open(cache.path(), &version);
-    let rules =
+    let wishes = rules::wishes(cache.path(), &version, &mut worker).unwrap();
+    let asked =
         ["CKV_AWS_16", "CKV_AWS_158", "CKV_GCP_36", "CKV_AWS_24", "CKV2_AWS_6", "CKV_AWS_110", "CKV_TF_1", "NONE"];
-    let found = wishes.get(&mut worker, &rules).unwrap();
+    let found: Vec<_> = asked.iter().filter_map(|rule| wishes.get(*rule)).collect();
     let [value, any, negative, code, graph, data, module] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!(
         (value.inspected_key.as_deref(), value.expected.as_slice()),
@@ -144,11 +144,15 @@ fn rules_say_what_they_want() {
     assert_eq!(graph.resource_types, ["aws_s3_bucket"]);
     assert_eq!((data.resource_types.as_slice(), data.code), (&["aws_iam_policy_document".to_owned()][..], true));
     assert!(module.source.as_ref().is_some_and(|s| s.contains("COMMIT_ID_PATTERN = ")));
-    for wish in &found {
+    for wish in wishes.values() {
         let text = wish.to_prompt(1600);
-        assert!(!text.is_empty() && text.chars().count() <= 1600 && !text.contains("__init__"), "{text}");
+        assert!(text.chars().count() <= 1600 && !text.contains("__init__"), "{}: {text}", wish.rule);
     }
-    assert!(Wishes::open(cache.path(), &version).known("CKV2_AWS_6").is_some());
+    assert!(wishes.len() > 1000, "{} rules", wishes.len());
+    // What all of them want of a key that is added beside something else.
+    let house = rules::House::of(wishes.values());
+    let wanted: Vec<_> = house.wants_of("aws_kms_key").iter().map(|wanted| wanted.path.join(".")).collect();
+    assert!(wanted.contains(&"enable_key_rotation".to_owned()), "{wanted:?}");
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! What new blocks must hold, whatever rule they are written for: each would be a new finding otherwise.
+//!
+//! In: all rules' wishes. Out: for each resource type, what a block of it must hold as far as the rules say so in
+//! conditions on its own attributes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::source::Block;
+
+use super::{Must, Surroundings, Wanted, Wish};
+
+/// What is wanted of new blocks, by resource type.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct House {
+    by_type: BTreeMap<String, Vec<Wanted>>,
+}
+
+impl House {
+    /// What all these rules want.
+    pub fn of<'a>(wishes: impl IntoIterator<Item = &'a Wish>) -> Self {
+        let mut house = Self::default();
+        for wish in wishes.into_iter().filter(|wish| !wish.absent_passes && !wish.code) {
+            for ty in &wish.resource_types {
+                let wanted = of_new(wish, ty);
+                if !wanted.is_empty() {
+                    let known = house.by_type.entry(ty.clone()).or_default();
+                    wanted.into_iter().for_each(|wanted| add(known, wanted));
+                }
+            }
+        }
+        house
+    }
+
+    /// What is wanted of new blocks of a type.
+    pub fn wants_of(&self, ty: &str) -> &[Wanted] {
+        self.by_type.get(ty).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// What a rule wants of a new block itself; nothing where other blocks would do as well, or have to.
+fn of_new(wish: &Wish, ty: &str) -> Vec<Wanted> {
+    let none = BTreeSet::new();
+    let block = Block {
+        keyword: "resource".to_owned(),
+        labels: vec![ty.to_owned(), String::new()],
+        span: 0..0,
+        body: crate::source::Body::default(),
+    };
+    let ways = wish.ways(Surroundings { target: &block, connected: &none, types: &none });
+    match ways.into_iter().next() {
+        Some(way) if way.companions.is_empty() => way.target,
+        _ => Vec::new(),
+    }
+}
+
+/// Adds what is wanted to what is known; where both are about one attribute, both must hold.
+fn add(known: &mut Vec<Wanted>, wanted: Wanted) {
+    let Some(same) = known.iter_mut().find(|same| same.path == wanted.path) else { return known.push(wanted) };
+    same.must = match (std::mem::replace(&mut same.must, Must::Exist), wanted.must) {
+        (Must::Be(one), Must::Be(other)) => {
+            let both: Vec<_> = one.iter().filter(|value| other.contains(value)).cloned().collect();
+            // Rules that contradict one another: no block satisfies both.
+            Must::Be(if both.is_empty() { one } else { both })
+        }
+        (Must::Exist, other) | (other, _) => other,
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn keyed(key: &str, expected: serde_json::Value) -> Wish {
+        Wish {
+            resource_types: vec!["t".into()],
+            inspected_key: Some(key.into()),
+            expected: expected.as_array().unwrap().clone(),
+            ..Wish::default()
+        }
+    }
+
+    #[test]
+    fn what_several_rules_want_of_a_type_is_wanted_together() {
+        let any = Wish { any_value: true, ..keyed("days", json!([])) };
+        let graph = json!({ "or": [
+            { "cond_type": "attribute", "resource_types": ["t"], "attribute": "policy", "operator": "exists" },
+            { "cond_type": "connection", "resource_types": ["t"], "connected_resource_types": ["t_policy"], "operator": "exists" },
+        ] });
+        let rules = [
+            keyed("days", json!([30, 90])),
+            any,
+            keyed("days", json!([90, 365])),
+            keyed("rule/[0]/on", json!([true])),
+            Wish { graph: Some(graph), resource_types: vec!["t".into()], ..Wish::default() },
+            // It need not be there.
+            Wish { absent_passes: true, ..keyed("size", json!([1])) },
+            // Its code says more than the values.
+            Wish { code: true, ..keyed("name", json!(["a"])) },
+        ];
+        let house = House::of(&rules);
+        let wanted = |path: &[&str], must| Wanted { path: path.iter().map(|p| (*p).to_owned()).collect(), must };
+        assert_eq!(
+            house.wants_of("t"),
+            [
+                wanted(&["days"], Must::Be(vec![json!(90)])),
+                wanted(&["rule", "on"], Must::Be(vec![json!(true)])),
+                wanted(&["policy"], Must::Exist),
+            ]
+        );
+        assert!(house.wants_of("u").is_empty());
+    }
+}
