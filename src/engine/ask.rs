@@ -10,7 +10,7 @@ use crate::grammar::{self, Grammar, Names, Scope, Shapes};
 use crate::model::Sampling;
 use crate::outcome::{Attempt, Judgement};
 use crate::prompt::{Ask, Prompts, Refusal};
-use crate::rules::{House, Surroundings, Wish};
+use crate::rules::{House, Surroundings, Way, Wish};
 use crate::schema::Schemas;
 use crate::source::context::{self, Target};
 use crate::source::{Block, SourceTree, references};
@@ -27,10 +27,11 @@ const COMPANIONS: usize = 8;
 const TEMPERATURE: f64 = 0.7;
 const TOP_P: f64 = 0.95;
 
-/// What stays the same over the attempts at one finding.
+/// What stays the same over the attempts at one finding by a change of one block.
 #[derive(Debug)]
 pub(super) struct Question {
-    finding: Finding,
+    /// The finding, and the block that is to change.
+    pub case: Case,
     target: Target,
     related: String,
     title: String,
@@ -40,11 +41,24 @@ pub(super) struct Question {
     ways: Vec<Grammar>,
 }
 
-impl Question {
-    /// How many answers may be tried: those that go the rule's own ways come before the candidates.
-    pub(super) fn tries(&self, effort: &Effort) -> usize {
-        effort.candidates + self.ways.len()
+/// One try: which question is asked, and which way its answer has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Try {
+    pub question: usize,
+    pub way: Option<usize>,
+    /// Whether it is answered greedily: those that go the rule's own ways, the first one after them, and the first that is
+    /// told why that was refused.
+    greedy: bool,
+}
+
+/// The tries at a finding, in order. The rule's own ways were gone in the first round.
+pub(super) fn tries(questions: &[Question], effort: &Effort, first_round: bool) -> Vec<Try> {
+    let mut tries = Vec::new();
+    for (question, asked) in questions.iter().enumerate().filter(|_| first_round) {
+        tries.extend((0..asked.ways.len()).map(|way| Try { question, way: Some(way), greedy: true }));
     }
+    tries.extend((0..effort.candidates).map(|n| Try { question: 0, way: None, greedy: first_round && n < 2 }));
+    tries
 }
 
 /// What the scanner says.
@@ -57,11 +71,38 @@ pub(super) struct Rules<'a> {
     pub types: &'a BTreeSet<String>,
 }
 
-/// Gathers the context and compiles the grammar. `Err` says why the finding cannot be asked about.
+/// Gathers the context and compiles the grammars: of the question about the finding's own block, and of those about blocks
+/// that would have to change in its place. `Err` says why the finding cannot be asked about.
 pub(super) fn prepare(
     tree: &SourceTree,
     case: &Case,
     rules: &Rules<'_>,
+    schemas: Schemas,
+    effort: &Effort,
+    writer: &dyn Writer,
+) -> Result<Vec<Question>, String> {
+    let dir = case.file.parent();
+    let (_, block) = tree.find(&dir, &case.block).ok_or_else(|| format!("{} is no longer there", case.block))?;
+    let types = companion_types_of(case, rules.wish, rules.types);
+    let around = Surroundings { target: block, connected: &connected(tree, case), types: &types };
+    let is_resource = case.block.resource_type().is_some();
+    let ways = rules.wish.filter(|_| is_resource).map(|wish| wish.ways(around)).unwrap_or_default();
+    let (instead, own): (Vec<Way>, Vec<Way>) = ways.into_iter().partition(|way| way.instead.is_some());
+    let mut questions = vec![question(tree, case, rules, own, schemas.clone(), effort, writer)?];
+    for way in instead {
+        let Some((file, block)) = way.instead.as_ref().and_then(|addr| tree.find(&dir, addr)) else { continue };
+        let case = Case { file: file.path().clone(), block: block.addr(), ..case.clone() };
+        // Only the way is asked for: what else to change in a block that nothing was found in, nobody knows.
+        questions.extend(question(tree, &case, rules, vec![way], schemas.clone(), effort, writer).ok());
+    }
+    Ok(questions)
+}
+
+fn question(
+    tree: &SourceTree,
+    case: &Case,
+    rules: &Rules<'_>,
+    ways: Vec<Way>,
     schemas: Schemas,
     effort: &Effort,
     writer: &dyn Writer,
@@ -72,15 +113,11 @@ pub(super) fn prepare(
         .ok_or_else(|| format!("{} is no longer in {}", case.block, case.file))?;
     let dir = case.file.parent();
     let (_, block) = tree.find(&dir, &case.block).ok_or_else(|| format!("{} is no longer there", case.block))?;
-    let companion_types = companion_types_of(case, wish, rules.types);
-    let connected = connected(tree, case);
-    let around = Surroundings { target: block, connected: &connected, types: &companion_types };
-    let ways = wish.filter(|_| case.block.resource_type().is_some()).map(|wish| wish.ways(around)).unwrap_or_default();
     let scope = Scope {
         target: block,
         names: Names::of(tree, &dir),
         schemas,
-        companion_types,
+        companion_types: companion_types_of(case, wish, rules.types),
         ways,
         house: rules.house.clone(),
         shapes: shapes_of(tree, case, wish),
@@ -92,13 +129,13 @@ pub(super) fn prepare(
     };
     let title = if hinted.title.is_empty() { case.finding.message.clone() } else { hinted.title.clone() };
     let related = target.related.iter().map(|related| related.text.trim_end()).collect::<Vec<_>>().join("\n\n");
-    let hinted = match case.block.resource_type() {
+    let hinted = match case.subject.1.resource_type() {
         Some(ty) => hinted.for_type(ty),
         None => hinted,
     };
     let wish = hinted.to_prompt(WISH_CHARS);
     let ways = grammar.ways();
-    Ok(Question { finding: case.finding.clone(), target, related, title, wish, grammar, ways })
+    Ok(Question { case: case.clone(), target, related, title, wish, grammar, ways })
 }
 
 /// What the rule's paths and the module's blocks of the same type show of names.
@@ -113,13 +150,13 @@ fn shapes_of(tree: &SourceTree, case: &Case, wish: Option<&Wish>) -> Shapes {
     Shapes::learn(keys, blocks.map(|block| &block.body))
 }
 
-/// The types of the module's blocks that refer to the target, or that it refers to.
-fn connected(tree: &SourceTree, case: &Case) -> BTreeSet<String> {
+/// The module's blocks that refer to the target, or that it refers to.
+fn connected<'t>(tree: &'t SourceTree, case: &Case) -> Vec<&'t Block> {
     let dir = case.file.parent();
     let named = tree.find(&dir, &case.block).map(|(_, block)| references(block)).unwrap_or_default();
     let blocks = tree.module(&dir).flat_map(|file| file.body().blocks());
-    let naming = blocks.filter(|block| references(block).contains(&case.block)).map(Block::addr);
-    naming.chain(named).filter_map(|addr| addr.resource_type().map(str::to_owned)).collect()
+    let is = |block: &&Block| named.contains(&block.addr()) || references(block).contains(&case.block);
+    blocks.filter(|block| block.addr() != case.block).filter(is).collect()
 }
 
 /// The types that companions may have: see [`grammar::companion_types`].
@@ -129,15 +166,13 @@ fn companion_types_of(case: &Case, wish: Option<&Wish>, known: &BTreeSet<String>
     grammar::companion_types(ty, connected, known.iter().map(String::as_str))
 }
 
-/// The first answer is greedy, and so is the first that is told why it was refused (and those before them that go the
-/// rule's own ways); what comes after is sampled, as is every answer after one that repeated an earlier one.
-pub(super) fn sampling(question: &Question, number: usize, attempts: &[Attempt], effort: &Effort) -> Sampling {
+/// How a try's answer is chosen. Those after one that repeated an earlier answer are sampled too.
+pub(super) fn sampling(this: Try, finding: &Finding, number: usize, attempts: &[Attempt], effort: &Effort) -> Sampling {
     let repeated = attempts.last().is_some_and(|attempt| attempt.verdicts.is_empty());
-    let early = number <= 2 + question.ways.len();
-    if early && !repeated && effort.temperature.is_none() {
+    if effort.temperature.is_none() && this.greedy && (this.way.is_some() || !repeated) {
         return Sampling::Greedy;
     }
-    let digest = Sha256::digest(format!("{}\0{}\0{number}", effort.seed, question.finding.id));
+    let digest = Sha256::digest(format!("{}\0{}\0{number}", effort.seed, finding.id));
     let seed = digest[..8].iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte));
     Sampling::Seeded { seed, temperature: effort.temperature.unwrap_or(TEMPERATURE), top_p: TOP_P }
 }
@@ -157,6 +192,7 @@ pub(super) fn refusals(attempts: &[Attempt], taken_back: &[String]) -> Vec<Refus
 /// Asks once.
 pub(super) fn attempt(
     question: &Question,
+    way: Option<usize>,
     prompts: &Prompts,
     refusals: &[Refusal],
     number: usize,
@@ -165,7 +201,7 @@ pub(super) fn attempt(
     writer: &mut dyn Writer,
 ) -> Result<Attempt, EngineError> {
     let turns = prompts.turns(&Ask {
-        rule: &question.finding.rule,
+        rule: &question.case.finding.rule,
         title: &question.title,
         wish: &question.wish,
         target: &question.target.text,
@@ -174,7 +210,7 @@ pub(super) fn attempt(
     })?;
     let mut write = |grammar: &Grammar| {
         writer.write(&WriteRequest {
-            finding: &question.finding.id,
+            finding: &question.case.finding.id,
             number,
             turns: &turns,
             grammar,
@@ -183,7 +219,7 @@ pub(super) fn attempt(
             max_tokens: effort.answer_tokens,
         })
     };
-    let first = question.ways.get(number - 1).unwrap_or(&question.grammar);
+    let first = way.and_then(|way| question.ways.get(way)).unwrap_or(&question.grammar);
     let mut written = write(first)?;
     let mut grammars = vec![first.lark().to_owned()];
     while written.complete

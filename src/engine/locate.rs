@@ -30,16 +30,28 @@ fn one(tree: &SourceTree, finding: Finding) -> (usize, Located) {
     let (at, case) = match parsed {
         None => (0, Err(format!("{path} is not among the Terraform files that were read"))),
         Some(Err(error)) => (0, Err(format!("the file does not parse: {error}"))),
+        // Two names of one file: an edit by one of them would be an edit of the other module too.
+        Some(Ok(_)) if is_linked(tree, path) => (0, Err(format!("{path} is a link; fix the file that it leads to"))),
         Some(Ok(file)) => match block_of(file, &finding) {
             None => (0, Err(format!("no block of {path} is at {}", finding.place()))),
             Some(block) => {
                 let unit = unit_of(tree, &finding, file, block);
-                let case = Case { finding: finding.clone(), file: path.clone(), block: block.addr(), unit };
+                let subject = (path.clone(), block.addr());
+                let case = Case { finding: finding.clone(), subject, file: path.clone(), block: block.addr(), unit };
                 (block.span.start, Ok(case))
             }
         },
     };
     (at, Located { finding, case })
+}
+
+/// Whether a file, or a folder on the way to it, is a link.
+fn is_linked(tree: &SourceTree, path: &RelPath) -> bool {
+    let mut place = tree.root().to_owned();
+    path.as_str().split('/').any(|part| {
+        place.push(part);
+        place.is_symlink()
+    })
 }
 
 /// By the address that the finding names, else by its first line.

@@ -50,7 +50,7 @@ impl Default for Effort {
             seed: 0,
             temperature: None,
             answer_tokens: 320,
-            finding_tokens: 640,
+            finding_tokens: 320,
             context_tokens: 768,
             rounds: 2,
         }
@@ -218,24 +218,25 @@ fn one(
     let schemas = prover.schemas(&case)?;
     let rules = ask::Rules { wish: rule, house, types: inputs.companion_types };
     let asked = ask::prepare(prover.tree(), &case, &rules, schemas, effort, writer);
-    let question = match asked {
-        Ok(question) => question,
+    let questions = match asked {
+        Ok(questions) => questions,
         Err(reason) => {
             item.unfixed = Some(reason);
             return Ok(());
         }
     };
     let before = item.attempts.len();
-    for number in before + 1..=before + question.tries(effort) {
+    for (number, this) in (before + 1..).zip(ask::tries(&questions, effort, before == 0)) {
         interrupt::check()?;
+        let question = &questions[this.question];
         // What is forced costs little.
         let written = |attempt: &Attempt| attempt.stats.answer_tokens.saturating_sub(attempt.stats.forced_tokens);
         if item.attempts[before..].iter().map(written).sum::<usize>() >= effort.finding_tokens {
             break;
         }
-        let sampling = ask::sampling(&question, number, &item.attempts, effort);
+        let sampling = ask::sampling(this, &case.finding, number, &item.attempts, effort);
         let refusals = ask::refusals(&item.attempts, &item.taken_back);
-        let asked = ask::attempt(&question, inputs.prompts, &refusals, number, sampling, effort, writer);
+        let asked = ask::attempt(question, this.way, inputs.prompts, &refusals, number, sampling, effort, writer);
         let mut attempt = match asked {
             Ok(attempt) => attempt,
             // Only this finding is lost: its prompt is too long, or its grammar does not compile.
@@ -250,7 +251,7 @@ fn one(
             item.attempts.push(attempt);
             continue;
         }
-        let judged = match prover.judge(&case, &attempt.answer) {
+        let judged = match prover.judge(&question.case, &attempt.answer) {
             Ok(judged) => judged,
             // The scanner said that it failed on this candidate; it is well otherwise.
             Err(ProofError::Scanner(error @ ScannerError::Failed { .. })) => {

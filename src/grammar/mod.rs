@@ -374,7 +374,7 @@ locals {
 
     /// The bucket's language where this is wanted of it.
     fn wanting(path: &str, must: Must) -> Grammar {
-        going(&bucket(), MODULE, vec![Way { target: vec![wanted(path, must)], companions: vec![] }])
+        going(&bucket(), MODULE, vec![Way { target: vec![wanted(path, must)], ..Way::default() }])
     }
 
     #[test]
@@ -428,14 +428,14 @@ locals {
     #[test]
     fn several_things_are_wanted_at_once() {
         let target = vec![wanted("acl", be(json!(["private"]))), wanted("versioning.enabled", be(json!([true])))];
-        let grammar = going(&bucket(), MODULE, vec![Way { target, companions: vec![] }]).ways().pop().unwrap();
+        let grammar = going(&bucket(), MODULE, vec![Way { target, ..Way::default() }]).ways().pop().unwrap();
         assert!(accepts(&grammar, &with("acl = \"private\"\n  versioning {\n    enabled = true\n  }")));
         assert!(accepts(&grammar, &with("versioning {\n    enabled = true\n  }\n  acl = \"private\"")));
         assert!(!accepts(&grammar, &with("acl = \"private\"")));
     }
 
     fn with_companion(target: Vec<Wanted>, ty: &str, wanted: Vec<Wanted>) -> Way {
-        Way { target, companions: vec![Companion { ty: ty.into(), wanted }] }
+        Way { target, companions: vec![Companion { ty: ty.into(), wanted }], ..Way::default() }
     }
 
     #[test]

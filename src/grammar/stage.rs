@@ -53,7 +53,7 @@ impl Context {
                 Some(Companion { ty: companion.ty.clone(), wanted: fit_all(&companion.wanted, &schema)? })
             };
             let companions = way.companions.iter().map(companion).collect::<Option<Vec<_>>>()?;
-            Some(Way { target, companions })
+            Some(Way { target, companions, ..Way::default() })
         };
         self.ways = self.ways.iter().filter_map(fit).collect();
         self

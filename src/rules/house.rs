@@ -46,7 +46,7 @@ fn of_new(wish: &Wish, ty: &str) -> Vec<Wanted> {
         span: 0..0,
         body: crate::source::Body::default(),
     };
-    let ways = wish.ways(Surroundings { target: &block, connected: &none, types: &none });
+    let ways = wish.ways(Surroundings { target: &block, connected: &[], types: &none });
     match ways.into_iter().next() {
         Some(way) if way.companions.is_empty() => way.target,
         _ => Vec::new(),

@@ -1,5 +1,5 @@
-//! The ways to satisfy a rule, as far as the scanner says it in conditions: what attributes of the target must be, and
-//! which blocks must be connected to it.
+//! The ways to satisfy a rule, as far as the scanner says it in conditions: what attributes of the target, or of a block
+//! that is connected to it, must be, and which blocks must be connected to it.
 //!
 //! In: a [`Wish`], the target as it stands. Out: [`Way`]s, the likeliest first. A rule's key and values are one way; the
 //! definition of a graph rule (Checkov docs, "YAML-based Custom Policies") is brought into disjunctive normal form, and
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::source::{Block, Body, Item};
+use crate::source::{Block, BlockAddr, Body, Item};
 
 use super::Wish;
 use super::conditions::{Condition, Connection, Leaf, Test, alternatives};
@@ -23,7 +23,9 @@ const CHOICES: usize = 3;
 /// What satisfies a rule.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Way {
-    /// What attributes and blocks of the target must be.
+    /// The block that has to change in place of the target: one that the rule's conditions name and that is connected to it.
+    pub instead: Option<BlockAddr>,
+    /// What attributes and blocks of the block that changes must be.
     pub target: Vec<Wanted>,
     /// New blocks that must be connected to it, or to one another, in order.
     pub companions: Vec<Companion>,
@@ -63,10 +65,18 @@ pub enum Must {
 pub struct Surroundings<'a> {
     /// The target as it stands.
     pub target: &'a Block,
-    /// Types of the blocks that the target refers to or that refer to it.
-    pub connected: &'a BTreeSet<String>,
+    /// The blocks that the target refers to or that refer to it.
+    pub connected: &'a [&'a Block],
     /// Resource types that companions may have.
     pub types: &'a BTreeSet<String>,
+}
+
+impl<'a> Surroundings<'a> {
+    /// The connected blocks of some types.
+    fn of_types(self, types: &[String]) -> impl Iterator<Item = &'a Block> {
+        let is = move |block: &&Block| block.labels.first().is_some_and(|ty| types.contains(ty));
+        self.connected.iter().copied().filter(is)
+    }
 }
 
 impl Wish {
@@ -86,7 +96,7 @@ impl Wish {
             None if self.forbid_any && !found(&target.body, &path).is_empty() => Must::NotExist,
             None => return None,
         };
-        Some(Way { target: vec![Wanted { path, must }], companions: Vec::new() })
+        Some(Way { target: vec![Wanted { path, must }], ..Way::default() })
     }
 }
 
@@ -104,7 +114,7 @@ fn of_graph(definition: &Value, around: Surroundings<'_>) -> Vec<Way> {
     ways
 }
 
-/// What is lacking for all of an alternative's conditions to hold. `None` when no override of the target, with new blocks
+/// What is lacking for all of an alternative's conditions to hold. `None` when no override of one block, with new blocks
 /// after it, makes them so, or when they hold already: then it is not these that the rule fails by.
 fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>) -> Option<Way> {
     let ty = around.target.labels.first()?;
@@ -148,9 +158,28 @@ fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>) -> Option<Way> {
         }
     }
     for (types, condition) in of_others {
-        let companion = way.companions.iter_mut().find(|companion| types.contains(&companion.ty));
-        // A block that stands must change, and an override is of the target alone.
-        companion?.wanted.extend(condition.lacking(&Body::default())?);
+        if let Some(companion) = way.companions.iter_mut().find(|companion| types.contains(&companion.ty)) {
+            companion.wanted.extend(condition.lacking(&Body::default())?);
+            continue;
+        }
+        let standing: Vec<&Block> = around.of_types(types).collect();
+        let mut failing = Vec::new();
+        for block in &standing {
+            failing.extend(condition.lacking(&block.body)?.map(|wanted| (block.addr(), wanted)));
+        }
+        match failing.as_slice() {
+            [] if standing.is_empty() => return None,
+            [] => {}
+            // An override is of one block.
+            [(addr, wanted)] if way.target.is_empty() || way.instead.as_ref() == Some(addr) => {
+                way.instead = Some(addr.clone());
+                way.target.push(wanted.clone());
+            }
+            _ => return None,
+        }
+    }
+    if way.instead.is_some() && !way.companions.is_empty() {
+        return None;
     }
     (waiting.is_empty() && way != Way::default()).then_some(way)
 }
@@ -162,7 +191,7 @@ impl Way {
         let sides = [(&connection.from, &connection.to), (&connection.to, &connection.from)];
         let here = |types: &[String]| types.iter().any(|t| t == ty);
         if let Some((_, other)) = sides.into_iter().find(|(side, _)| here(side)) {
-            let connected = other.iter().any(|t| around.connected.contains(t));
+            let connected = around.of_types(other).next().is_some();
             return match (connection.exists, connected) {
                 (true, true) | (false, false) => Some(true),
                 (false, true) => None,
@@ -193,7 +222,8 @@ impl Way {
     fn take_values_of(&mut self, other: &Self) -> bool {
         let of_companions =
             |way: &Self| way.companions.iter().map(|c| (c.ty.clone(), c.wanted.len())).collect::<Vec<_>>();
-        if of_companions(self) != of_companions(other) || self.target.len() != other.target.len() {
+        let same_block = self.instead == other.instead && self.target.len() == other.target.len();
+        if of_companions(self) != of_companions(other) || !same_block {
             return false;
         }
         let theirs = other.all();
@@ -304,13 +334,21 @@ mod tests {
     use crate::source::{RelPath, SourceFile};
     use serde_json::json;
 
+    /// The ways on a target with one connected block of each of some types, which are all alike.
     fn ways_of(definition: Value, target: &str, connected: &[&str]) -> Vec<Way> {
-        let file = SourceFile::parse(RelPath::default(), target.as_bytes().to_vec()).unwrap();
-        let target = file.body().blocks().next().unwrap();
-        let set = |types: &[&str]| types.iter().map(|ty| (*ty).to_owned()).collect::<BTreeSet<_>>();
-        let types = set(&["t_lock", "t_log", "t_key"]);
+        let text: String = connected
+            .iter()
+            .map(|ty| format!("resource \"{ty}\" \"b\" {{\n  rule {{\n    status = \"Off\"\n  }}\n}}\n"))
+            .collect();
+        let file = SourceFile::parse(RelPath::default(), format!("{target}{text}").into_bytes()).unwrap();
+        let blocks: Vec<&Block> = file.body().blocks().collect();
+        let types = ["t_lock", "t_log", "t_key"].map(str::to_owned).into_iter().collect();
         let wish = Wish { graph: Some(definition), ..Wish::default() };
-        wish.ways(Surroundings { target, connected: &set(connected), types: &types })
+        wish.ways(Surroundings { target: blocks[0], connected: &blocks[1..], types: &types })
+    }
+
+    fn on_target(target: Vec<Wanted>) -> Way {
+        Way { target, ..Way::default() }
     }
 
     fn attribute(ty: &str, path: &str, operator: &str, value: Value) -> Value {
@@ -343,9 +381,23 @@ mod tests {
             filter("t"), connected("t", "t_lock", "exists"), attribute("t_lock", "rule.*.status", "equals", json!("Enabled")),
         ] });
         let lock = Companion { ty: "t_lock".into(), wanted: vec![wanted("rule.status", be(&[json!("Enabled")]))] };
-        assert_eq!(ways_of(definition.clone(), TARGET, &[]), [Way { target: vec![], companions: vec![lock] }]);
-        // One that stands is no matter of the target's override.
-        assert_eq!(ways_of(definition, TARGET, &["t_lock"]), []);
+        assert_eq!(ways_of(definition, TARGET, &[]), [Way { companions: vec![lock], ..Way::default() }]);
+    }
+
+    #[test]
+    fn a_connected_block_that_stands_changes_in_place_of_the_target() {
+        let status = attribute("t_lock", "rule.*.status", "equals", json!("Enabled"));
+        let definition = json!({ "and": [filter("t"), connected("t", "t_lock", "exists"), status] });
+        let way = Way {
+            instead: Some(BlockAddr::resource("t_lock", "b")),
+            target: vec![wanted("rule.status", be(&[json!("Enabled")]))],
+            companions: vec![],
+        };
+        assert_eq!(ways_of(definition.clone(), TARGET, &["t_lock"]), [way]);
+        // Two blocks would have to.
+        assert_eq!(ways_of(definition.clone(), TARGET, &["t_lock", "t_lock"]), []);
+        let both = json!({ "and": [definition, attribute("t", "mode", "equals", json!("closed"))] });
+        assert_eq!(ways_of(both, TARGET, &["t_lock"]), []);
     }
 
     #[test]
@@ -361,8 +413,7 @@ mod tests {
             attribute("t", "mode", "equals", json!("closed")), attribute("t", "rule.on", "equals", json!("true")),
             attribute("t", "size", "exists", json!(null)), attribute("t", "mode", "not_equals", json!("public")),
         ] });
-        let way = Way { target: vec![wanted("mode", be(&[json!("closed")]))], companions: vec![] };
-        assert_eq!(ways_of(definition, TARGET, &[]), [way]);
+        assert_eq!(ways_of(definition, TARGET, &[]), [on_target(vec![wanted("mode", be(&[json!("closed")]))])]);
     }
 
     #[test]
@@ -391,7 +442,7 @@ mod tests {
             attribute("t", "mode", "equals", json!("open")), attribute("t", "rule", "exists", json!(null)),
             connected("t", "t_key", "exists"),
         ] } });
-        let way = Way { target: vec![wanted("mode", Must::Exist), wanted("rule", Must::NotExist)], companions: vec![] };
+        let way = on_target(vec![wanted("mode", Must::Exist), wanted("rule", Must::NotExist)]);
         assert_eq!(ways_of(definition.clone(), TARGET, &[]), [way]);
         assert_eq!(ways_of(definition, TARGET, &["t_key"]), []);
     }
@@ -400,7 +451,7 @@ mod tests {
     fn a_key_with_values_is_a_way() {
         let file = SourceFile::parse(RelPath::default(), TARGET.as_bytes().to_vec()).unwrap();
         let none = BTreeSet::new();
-        let around = Surroundings { target: file.body().blocks().next().unwrap(), connected: &none, types: &none };
+        let around = Surroundings { target: file.body().blocks().next().unwrap(), connected: &[], types: &none };
         let wish = Wish { inspected_key: Some("rule/[0]/on".into()), ..Wish::default() };
         let ways = |wish: Wish| wish.ways(around).into_iter().flat_map(|way| way.target).collect::<Vec<_>>();
         let expected = Wish { expected: vec![json!(false)], ..wish.clone() };

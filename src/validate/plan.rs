@@ -305,7 +305,7 @@ mod tests {
         let address = Some(ResourceAddr::of(block.clone()));
         // No scanner of that kind is run here, so that the answers are judged by the other gates.
         let finding = Finding::new(Tool::Kics, id, "is not as it should be", location, address);
-        Case { finding, file, block, unit: RelPath::default() }
+        Case { finding, subject: (file.clone(), block.clone()), file, block, unit: RelPath::default() }
     }
 
     fn prover(dir: &Path) -> Prover {
@@ -366,7 +366,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("main.tf"), "resource \"aws_sqs_queue\" \"a\" {\n}\n").unwrap();
         let mut prover = prover(dir.path());
-        let case = Case { block: BlockAddr::resource("aws_sqs_queue", "a"), ..case("x") };
+        let block = BlockAddr::resource("aws_sqs_queue", "a");
+        let case = Case { subject: (RelPath::new("main.tf").unwrap(), block.clone()), block, ..case("x") };
         let sealed = |prover: &mut Prover, case: &Case| {
             let judged = prover.judge(case, "resource \"aws_sqs_queue\" \"a\" {\n  delay_seconds = 1\n}").unwrap();
             assert!(judged.accepted.is_some(), "{judged:?}");

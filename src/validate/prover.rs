@@ -54,14 +54,17 @@ pub struct Tools {
     pub plan: bool,
 }
 
-/// A finding and the block that it is about, in a unit.
+/// A finding and the block that is to change for it, in a unit.
 #[derive(Clone, Debug)]
 pub struct Case {
     /// The finding.
     pub finding: Finding,
-    /// The file that holds the block.
+    /// The block that it is about, with its file. It is the one that is to change, unless the rule's conditions name another
+    /// one that is connected to it.
+    pub subject: (RelPath, BlockAddr),
+    /// The file that holds the block that is to change.
     pub file: RelPath,
-    /// The block.
+    /// The block that is to change.
     pub block: BlockAddr,
     /// The root module from which it is scanned.
     pub unit: RelPath,
@@ -92,7 +95,7 @@ pub(super) struct Pending {
 /// A unit's scratch copy and what is known of it.
 #[derive(Debug)]
 pub(super) struct UnitState {
-    folders: BTreeSet<RelPath>,
+    pub(super) folders: BTreeSet<RelPath>,
     pub(super) scratch: Scratch,
     /// What the copy shows at present.
     pub(super) shown: SourceTree,
@@ -122,6 +125,8 @@ pub struct Prover {
     pub(super) parts: BTreeMap<FixId, BTreeSet<FixId>>,
     /// The scanners that saw all fixes together, once settled.
     pub(super) saw_all: BTreeSet<Tool>,
+    /// Why the second scanner did not see all fixes together, if it failed.
+    pub(super) second_failed: Option<String>,
     /// The plan gate's word on each live fix, once settled, where it was asked for.
     pub(super) plans: BTreeMap<FixId, PlanVerdict>,
 }
@@ -138,6 +143,7 @@ impl Prover {
             pending: Vec::new(),
             parts: BTreeMap::new(),
             saw_all: BTreeSet::new(),
+            second_failed: None,
             plans: BTreeMap::new(),
         }
     }
@@ -352,8 +358,8 @@ impl Prover {
             let block = |text: &str| text.parse::<ResourceAddr>().ok().map(|addr| addr.block);
             let rule = |id: &str| id.trim_start_matches("AVD-").to_owned();
             rule(&key.rule) == rule(&case.finding.rule)
-                && key.file == case.file
-                && block(&key.resource).as_ref() == Some(&case.block)
+                && key.file == case.subject.0
+                && block(&key.resource).as_ref() == Some(&case.subject.1)
         };
         Ok(baseline.into_iter().flat_map(|keys| &keys.failed).filter(is_it).cloned().collect())
     }
