@@ -9,11 +9,13 @@ use super::merge::MergeError;
 
 /// Attributes that tell blocks of one type apart. A new value of one of them means a new block.
 const NAMES: [&str; 8] = ["name", "id", "rule_id", "sid", "key", "device_name", "priority", "rule_number"];
+/// Of these, those that are never changed: where there is one block of a type, another value of such means a second one.
+const KEPT_NAMES: usize = 6;
 /// Attributes that may tell blocks apart, but change as well.
 const HINTS: [&str; 8] = ["type", "port", "from_port", "protocol", "path", "host", "role", "description"];
 
 /// For each block of the override, the position (among the target's blocks of that header) of the one that it means;
-/// `None` for a new one. One and one are the same block. Several are matched by an attribute that names them, else in
+/// `None` for a new one. One and one are the same block, unless they have different names. Several are matched by an attribute that names them, else in
 /// their order when the override has them all.
 ///
 /// # Errors
@@ -28,8 +30,10 @@ pub fn match_blocks(
     if target.is_empty() {
         return Ok(vec![None; over.len()]);
     }
-    if target.len() == 1 && over.len() == 1 {
-        return Ok(vec![Some(0)]);
+    if let ([one], [other]) = (target, over) {
+        let named = |key: &&str| literal(source, one, key).zip(literal(answer, other, key));
+        let different = NAMES[..KEPT_NAMES].iter().filter_map(named).any(|(one, other)| one != other);
+        return Ok(vec![(!different).then_some(0)]);
     }
     if let Some(matched) = NAMES.iter().find_map(|key| sides.by_name(key)) {
         return Ok(matched);
