@@ -24,10 +24,11 @@ const HERE: [&str; 7] = [
 const DOCUMENTS: [&str; 2] = ["aws_iam_policy_document", "google_iam_policy"];
 
 /// What much else is secured with: keys, identities and their policies, logs, network rules.
-const SECURING: [&str; 34] = [
+const SECURING: [&str; 35] = [
     "aws_cloudwatch_log_group",
     "aws_cloudwatch_log_resource_policy",
     "aws_flow_log",
+    "aws_iam_instance_profile",
     "aws_iam_policy",
     "aws_iam_role",
     "aws_iam_role_policy",

@@ -223,5 +223,47 @@ resource "aws_security_group" "web" {
         assert!(replaced("0.0.0.0/0", "10.0.0.0/8").review[0].contains("10.0.0.0/8"));
         let less = replaced("  ingress {\n    cidr_blocks = [\"1.2.3.4/32\"]\n  }\n", "");
         assert!(less.review[0].contains("ingress"), "{less:?}");
+        let gone = replaced("  description = \"arn:aws:iam::210987654321:role/known\"\n", "");
+        assert!(gone.review[0].contains("`description` is taken out"), "{gone:?}");
+        let emptied = replaced("[\"0.0.0.0/0\"]", "[ ]");
+        assert!(emptied.review[0].contains("`cidr_blocks` is taken out"), "{emptied:?}");
+    }
+
+    /// A change of one block in a module around it.
+    fn changed(around: &str, line: &str) -> Guarded {
+        let text = format!("{around}resource \"aws_sns_topic\" \"a\" {{\n}}\n");
+        let (before, after) = (tree(&text), tree(&text.replace("\"a\" {\n", &format!("\"a\" {{\n  {line}\n"))));
+        let target = BlockAddr::resource("aws_sns_topic", "a");
+        judge(&Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &[] })
+    }
+
+    #[test]
+    fn what_may_not_be_there_is_for_review() {
+        let key = |count: &str| format!("resource \"aws_kms_key\" \"k\" {{\n  count = {count}\n}}\n");
+        let first = "kms_master_key_id = aws_kms_key.k[0].id";
+        assert!(changed(&key("var.on ? 1 : 0"), first).review[0].contains("count is not 0"));
+        assert_eq!(changed(&key("2"), first), Guarded::default());
+        let variable = |default: &str| format!("variable \"key\" {{\n{default}}}\n");
+        assert!(changed(&variable(""), "kms_master_key_id = var.key").review[0].contains("var.key has no default"));
+        assert_eq!(changed(&variable("  default = \"\"\n"), "kms_master_key_id = var.key"), Guarded::default());
+    }
+
+    #[test]
+    fn a_word_of_the_module_is_not_the_name_of_a_thing() {
+        let bucket = "resource \"aws_s3_bucket\" \"b\" {\n  bucket = \"logs\"\n  acl = \"private\"\n}\n";
+        refused(&changed(bucket, "kms_master_key_id = \"private\""), "names what the module does not have");
+        refused(&changed(bucket, "iam_instance_profile = \"b\""), "names what the module does not have");
+        assert_eq!(changed(bucket, "log_bucket = \"logs\""), Guarded::default());
+    }
+
+    #[test]
+    fn functions_and_blocks_are_found_wherever_they_stand() {
+        refused(&changed("", "x = filesha256 (\"a\")"), "reads what is not in the code");
+        refused(&changed("", "y {\n    dynamic \"z\" {\n      for_each = []\n    }\n  }"), "dynamic");
+        refused(&changed("variable \"s\" {\n  default = \"\"\n}\n", "secret_string = \"hunter${var.s}\""), "secret");
+        assert_eq!(
+            changed("variable \"s\" {\n  default = \"\"\n}\n", "secret_string = \"${var.s}\""),
+            Guarded::default()
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::source::{Block, BlockAddr, Body, RelPath, SourceTree, references, references_of};
+use crate::source::{Attribute, Block, BlockAddr, Body, RelPath, SourceTree, references, references_of};
 
 use super::{Change, Guarded, pattern};
 
@@ -15,8 +15,11 @@ static SUPPRESSION: LazyLock<Regex> = LazyLock::new(|| {
     pattern(marks)
 });
 
-/// Functions that read what is not in the code.
-const READERS: [&str; 7] = ["file", "filebase64", "fileexists", "fileset", "templatefile", "pathexpand", "filemd5"];
+/// Calls of functions that read what is not in the code.
+static READERS: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b(file\w*|templatefile|pathexpand)\s*\("));
+
+/// References to the first of several instances.
+static FIRST: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b([a-z][a-z0-9_]*\.[A-Za-z_][\w-]*)\[0\]"));
 
 pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
     kept_and_untouched(change, guarded);
@@ -35,11 +38,18 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
         }
         let text = file.slice(&block.span);
         let old = before.map_or("", |(file, block)| file.slice(&block.span));
-        for reader in READERS {
-            let calls = |text: &str| text.matches(&format!("{reader}(")).count();
-            if calls(text) > calls(old) {
-                guarded.reasons.push(format!("{addr} calls {reader}(), which reads what is not in the code"));
-            }
+        let calls = |text: &str| READERS.captures_iter(text).map(|call| call[1].to_owned()).collect::<Vec<_>>();
+        let (had, has) = (calls(old), calls(text));
+        let count = |calls: &[String], name: &str| calls.iter().filter(|call| *call == name).count();
+        if let Some(reader) = has.iter().find(|name| count(&has, name) > count(&had, name)) {
+            guarded.reasons.push(format!("{addr} calls {reader}(), which reads what is not in the code"));
+        }
+        let firsts = |text: &str| FIRST.captures_iter(text).map(|first| first[1].to_owned()).collect::<BTreeSet<_>>();
+        for first in firsts(text).difference(&firsts(old)).filter(|first| may_be_none(change.after, &dir, first)) {
+            guarded.review.push(format!("{addr}: {first}[0] is there only if its count is not 0"));
+        }
+        for name in named(block).difference(&known).filter(|name| has_no_default(change.after, &dir, name)) {
+            guarded.review.push(format!("{addr}: {name} has no default: what it is set to decides"));
         }
         if addr.keyword == "variable" && block.body.attribute("default").is_none() {
             guarded.reasons.push(format!("{addr} has no default, so the module could no longer be planned as it is"));
@@ -48,6 +58,19 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
     if let (Some(before), Some((_, after))) = (target_before, change.after.find(&dir, change.target)) {
         fewer_blocks(change.target, &before.body, &after.body, guarded);
     }
+}
+
+/// Whether a block's count is anything but a number.
+fn may_be_none(tree: &SourceTree, dir: &RelPath, name: &str) -> bool {
+    let Some((ty, name)) = name.split_once('.') else { return false };
+    let found = tree.find(dir, &BlockAddr::resource(ty, name));
+    let count = found.and_then(|(_, block)| block.body.attribute("count"));
+    count.is_some_and(|count| count.expr.to_string().trim().parse::<u64>().is_ok_and(|n| n == 0) || !count.is_literal())
+}
+
+fn has_no_default(tree: &SourceTree, dir: &RelPath, name: &BlockAddr) -> bool {
+    let found = tree.find(dir, name).filter(|_| name.keyword == "variable");
+    found.is_some_and(|(_, block)| block.body.attribute("default").is_none())
 }
 
 fn named(block: &Block) -> BTreeSet<BlockAddr> {
@@ -147,8 +170,7 @@ fn meta_arguments(addr: &BlockAddr, block: &Block, before: Option<&Block>, guard
         }
     }
     for keyword in ["provisioner", "connection", "dynamic"] {
-        let count = |block: &Block| block.body.blocks().filter(|b| b.keyword == keyword).count();
-        if count(block) > before.map_or(0, count) {
+        if blocks_of(&block.body, keyword) > before.map_or(0, |before| blocks_of(&before.body, keyword)) {
             guarded.reasons.push(format!("{addr} has a new `{keyword}` block"));
         }
     }
@@ -161,8 +183,21 @@ fn meta_arguments(addr: &BlockAddr, block: &Block, before: Option<&Block>, guard
     }
 }
 
-/// A nested block that is taken out may be meant, but a person must see it.
+/// Blocks of a type, at any depth.
+fn blocks_of(body: &Body, keyword: &str) -> usize {
+    body.blocks().map(|block| usize::from(block.keyword == keyword) + blocks_of(&block.body, keyword)).sum()
+}
+
+/// What is taken out may be meant to be, but a person must see it.
 fn fewer_blocks(addr: &BlockAddr, before: &Body, after: &Body, guarded: &mut Guarded) {
+    for attribute in before.attributes() {
+        let now = after.attribute(&attribute.key);
+        let is_empty =
+            |a: &Attribute| matches!(a.expr.to_string().split_whitespace().collect::<String>().as_str(), "[]" | "{}");
+        if now.is_none_or(|now| is_empty(now) && !is_empty(attribute)) {
+            guarded.review.push(format!("{addr}: `{}` is taken out", attribute.key));
+        }
+    }
     let keywords: BTreeSet<_> = before.blocks().map(|b| b.keyword.as_str()).collect();
     for keyword in keywords {
         let of = |body: &Body| body.blocks().filter(|b| b.keyword == keyword).count();

@@ -44,8 +44,14 @@ static ADDRESS: LazyLock<Regex> = LazyLock::new(|| {
 static ENTRY: LazyLock<Regex> = LazyLock::new(|| pattern(r#"([A-Za-z_][\w-]*)"?\s*[=:]\s*"((?:[^"\\]|\\.)+)""#));
 
 /// Arguments that name a thing which stands elsewhere.
-static REFERENCE_NAME: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(^|_)(ids?|arns?|self_link|bucket|bucket_name|kms_key|kms_key_name|key_ring)$"));
+static REFERENCE_NAME: LazyLock<Regex> = LazyLock::new(|| {
+    let ends = "ids?|arns?|self_link|bucket|bucket_name|kms_key|kms_key_name|key_ring|instance_profile|subnetwork|\
+                security_groups|log_group_name|resource_group_name|key_vault_name|storage_account_name|role_name";
+    pattern(&format!("(^|_)({ends})$"))
+});
+
+/// Arguments by which a thing says what it is called.
+static OWN_NAME: LazyLock<Regex> = LazyLock::new(|| pattern("(^|_)(name|identifier)$"));
 
 /// Arguments of that form whose value is a label, given by who writes it.
 const LABELS: [&str; 4] = ["id", "origin_id", "rule_id", "statement_id"];
@@ -57,12 +63,15 @@ static AWS_OWN: LazyLock<Regex> = LazyLock::new(|| pattern("^arn:aws[a-z-]*:iam:
 static BUCKET_ARN: LazyLock<Regex> = LazyLock::new(|| pattern(r"arn:aws[a-z-]*:s3:::([a-z0-9][a-z0-9.-]*)"));
 
 static SECRET_NAME: LazyLock<Regex> = LazyLock::new(|| {
-    let names = "password|passwd|passphrase|secret|secret_key|private_key|access_key|api_key|token|connection_string";
+    let names = "password|passwd|passphrase|secret|secret_(key|string|data|value)|private_key|access_key|account_key|\
+                 shared_key|psk|api_key|token|credentials|connection_string";
     pattern(&format!("(?i)(^|_)({names})$"))
 });
 
 static SECRET_VALUE: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"\b(AKIA|ASIA)[0-9A-Z]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY|\bghp_[0-9A-Za-z]{36}\b"));
+
+static INTERPOLATION: LazyLock<Regex> = LazyLock::new(|| pattern(r"\$\{[^{}]*\}"));
 
 static STRING: LazyLock<Regex> = LazyLock::new(|| pattern(r#""((?:[^"\\]|\\.)*)""#));
 
@@ -77,6 +86,19 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
         };
         module.iter().any(|file| file.match_indices(text).any(|(at, _)| whole(file, at)))
     };
+    // What things of the module are called, or name one another.
+    let mut names = BTreeSet::new();
+    for (file, block) in
+        change.before.module(&dir).flat_map(|file| file.body().blocks().map(move |block| (file, block)))
+    {
+        leaves(file, &block.body, "", &mut |path, value| {
+            let name = path.rsplit('.').next().unwrap_or(path);
+            if REFERENCE_NAME.is_match(name) || OWN_NAME.is_match(name) {
+                names.extend(STRING.captures_iter(value).map(|text| text[1].to_owned()));
+            }
+        });
+    }
+    let known = Known { text: &known, names: &names };
     for addr in change.companions.iter().chain([change.target]) {
         let Some((file, block)) = change.after.find(&dir, addr) else { continue };
         let mut old = BTreeSet::new();
@@ -93,6 +115,14 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
     }
 }
 
+/// What the module has.
+struct Known<'a> {
+    /// Whether a text stands in it as a whole.
+    text: &'a dyn Fn(&str) -> bool,
+    /// Names of things.
+    names: &'a BTreeSet<String>,
+}
+
 /// Calls `each` with the path and the text of every attribute's value.
 fn leaves(file: &SourceFile, body: &Body, prefix: &str, each: &mut impl FnMut(&str, &str)) {
     for item in &body.items {
@@ -104,13 +134,16 @@ fn leaves(file: &SourceFile, body: &Body, prefix: &str, each: &mut impl FnMut(&s
 }
 
 /// Judges one value that is new.
-fn literal(addr: &BlockAddr, path: &str, value: &str, known: &impl Fn(&str) -> bool, guarded: &mut Guarded) {
+fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded: &mut Guarded) {
+    let Known { text: known, names } = known;
     let name = path.rsplit('.').next().unwrap_or(path);
     let entries = ENTRY.captures_iter(value).map(|entry| (entry[1].to_owned(), entry[2].to_owned()));
     let own =
         value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(|text| (name.to_owned(), text.to_owned()));
     for (name, text) in own.into_iter().chain(entries) {
-        if SECRET_NAME.is_match(&name) && !text.is_empty() && !text.contains("${") {
+        // What is left when all that is computed is taken away.
+        let written = INTERPOLATION.replace_all(&text, "");
+        if SECRET_NAME.is_match(&name) && written.contains(char::is_alphanumeric) {
             guarded.reasons.push(format!("{addr}: {path}: {name}: a secret must not be written down"));
         }
     }
@@ -120,15 +153,15 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &impl Fn(&str) -> b
         if SECRET_VALUE.is_match(text) {
             refuse("a secret must not be written down".to_owned());
         }
+        if names_another(addr, path, text) && !names.contains(text) {
+            refuse(format!("{text:?} names what the module does not have; refer to a block, or add one"));
+        }
         if known(text) {
             continue;
         }
         let example = || EXAMPLE.find(text).filter(|found| !known(found.as_str()));
         if let Some(found) = PLACEHOLDER.find(text).or_else(example) {
             refuse(format!("{:?} is a placeholder", found.as_str()));
-        }
-        if names_another(addr, path, text) {
-            refuse(format!("{text:?} names what the module does not have; refer to a block, or add one"));
         }
         for found in GIVEN_OUT.find_iter(text).map(|found| found.as_str()).filter(|found| !known(found)) {
             refuse(format!("{found:?} is made up; use what the module has, or create it"));
@@ -152,7 +185,7 @@ fn names_another(addr: &BlockAddr, path: &str, text: &str) -> bool {
 }
 
 /// Public addresses cannot be known; private ones, and how wide a range is, are a choice for a person to look at.
-fn addresses(addr: &BlockAddr, path: &str, text: &str, known: &impl Fn(&str) -> bool, guarded: &mut Guarded) {
+fn addresses(addr: &BlockAddr, path: &str, text: &str, known: &dyn Fn(&str) -> bool, guarded: &mut Guarded) {
     // `iam::aws` holds no address.
     let in_word = |at: usize, len: usize| {
         let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == ':');
