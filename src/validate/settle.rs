@@ -8,15 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::edit::Changeset;
 use crate::edit::layers::FixId;
 use crate::finding::Tool;
+use crate::interrupt;
 use crate::outcome::{Applicability, Gate, Judgement, Verdict};
 use crate::scanner::CheckKey;
 use crate::scanner::checkov::ScanRequest;
 use crate::source::{RelPath, ResourceAddr, SourceTree};
 
-use super::VerifiedFix;
 use super::prover::{Case, KeysByScanner, Pending, ProofError, Prover};
 use super::rescan::{self, Keys};
 use super::scratch::{Scratch, Unit};
+use super::{VerifiedFix, format, module};
 
 /// An accepted fix that was taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +110,12 @@ impl Prover {
             keys.insert(Tool::Checkov, Keys::from(&worker.scan(&ScanRequest::all(scratch.root()))?));
         }
         if let Some(trivy) = &self.tools.trivy {
-            keys.insert(Tool::Trivy, Keys::from(&trivy.scan(scratch.root())?));
+            match trivy.scan(scratch.root()) {
+                Ok(scan) => drop(keys.insert(Tool::Trivy, Keys::from(&scan))),
+                Err(error) if interrupt::requested() => return Err(error.into()),
+                // The gate could not run; that takes nothing from what the others found.
+                Err(error) => self.second_failed = Some(error.to_string()),
+            }
         }
         Ok(keys)
     }
@@ -141,14 +147,18 @@ impl Prover {
                 }
             }
             let mut units = BTreeSet::new();
+            let mut dirs = BTreeSet::new();
             self.layers.remove(&blamed.keys().copied().collect());
             for (fix, reasons) in std::mem::take(&mut blamed) {
                 let pending = &mut self.pending[fix];
                 pending.withdrawn = true;
                 units.insert(pending.case.unit.clone());
+                dirs.insert(pending.case.file.parent());
                 withdrawn.push(Withdrawn { finding: pending.case.finding.id.clone(), reasons });
             }
             self.tree = self.tree_with(&self.live())?;
+            // What is known of other units that hold these files is known no longer.
+            self.units.retain(|unit, state| units.contains(unit) || state.folders.is_disjoint(&dirs));
             for dir in units {
                 self.unit(&dir)?;
                 blamed.extend(self.settle_unit(&dir)?);
@@ -289,6 +299,15 @@ impl Prover {
         self.unit(dir)?;
         self.show(dir, self.tree_with(part)?)?;
         let (mut reasons, keys) = self.holds(dir, &BTreeSet::from([fix]))?;
+        // As the patch leaves the lines, not as they stood among those of other fixes.
+        let (base, with) = (&self.base, self.tree_with(part)?);
+        let case = &self.pending[fix].case;
+        let formatted = format::judge(self.tools.terraform.as_ref(), base, &with, &case.file, &case.block);
+        if let Judgement::Reject { reasons: more } =
+            module::or_unavailable(formatted, |why| Judgement::Unavailable { why })?
+        {
+            reasons.extend(more);
+        }
         if let Some(checkov) = &keys.checkov {
             let open = self.pending[fix].closes.intersection(&checkov.failed);
             reasons.extend(open.map(|key| format!("alone, it leaves {} open on {}", key.rule, key.resource)));
@@ -300,7 +319,9 @@ impl Prover {
         let own = self.rescanner(self.pending[fix].case.finding.tool);
         let judgement = match self.saw_all.iter().find(|tool| Some(**tool) != own) {
             Some(tool) => Judgement::Pass { note: Some(format!("{tool}, asked of all fixes together")) },
-            None => Judgement::Unavailable { why: "no second scanner is installed".into() },
+            None => Judgement::Unavailable {
+                why: self.second_failed.clone().unwrap_or_else(|| "no second scanner is installed".into()),
+            },
         };
         let second = Verdict { gate: Gate::SecondScanner, judgement, took: std::time::Duration::ZERO };
         let plan = self.plans.get(&fix).map(|plan| plan.verdict.clone());
