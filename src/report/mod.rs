@@ -1,8 +1,8 @@
 //! Reads what scanners wrote elsewhere: SARIF 2.1.0 and the native JSON of Checkov, Trivy, tfsec, Terrascan and KICS.
 //!
 //! In: report files and the root of the tree that they speak of. Out: [`Report`]: findings with paths relative to that
-//! root, and what was refused. The format is told from the content. One file per format; [`write`] is the way out,
-//! [`filter`] what of it is asked for.
+//! root, and what was refused. The format is told from the content. One file per format; [`filter`] is what of it is asked
+//! for.
 
 mod checkov;
 pub mod filter;
@@ -195,20 +195,21 @@ fn parse(path: &Path, bytes: &[u8], root: &Path) -> Result<Report, ReportError> 
     })?;
     let file = ReportFile { path, bytes };
     let read = match kind(&value) {
-        Some(Kind::Sarif) => sarif::entries(file.typed("SARIF 2.1.0")?),
-        Some(Kind::Checkov) if value.is_array() => checkov::entries(file.typed("Checkov")?),
-        Some(Kind::Checkov) => checkov::entries(vec![file.typed("Checkov")?]),
-        Some(Kind::Trivy) => trivy::entries(file.typed("Trivy")?),
-        Some(Kind::Tfsec) => tfsec::entries(file.typed("tfsec")?),
-        Some(Kind::Terrascan) => terrascan::entries(file.typed("Terrascan")?),
-        Some(Kind::Kics) => kics::entries(file.typed("KICS")?),
+        Some(Kind::Sarif) => sarif::runs(file.typed("SARIF 2.1.0")?),
+        Some(Kind::Checkov) if value.is_array() => vec![checkov::entries(file.typed("Checkov")?)],
+        Some(Kind::Checkov) => vec![checkov::entries(vec![file.typed("Checkov")?])],
+        Some(Kind::Trivy) => vec![trivy::entries(file.typed("Trivy")?)],
+        Some(Kind::Tfsec) => vec![tfsec::entries(file.typed("tfsec")?)],
+        Some(Kind::Terrascan) => vec![terrascan::entries(file.typed("Terrascan")?)],
+        Some(Kind::Kics) => vec![kics::entries(file.typed("KICS")?)],
         None => return Err(ReportError::Unknown { path: path.to_owned(), found: top(&value) }),
     };
     let matcher = paths::Matcher::new(root);
-    let mut report = Report { tool: read.tool, findings: Vec::new(), refused: Vec::new() };
-    for entry in read.entries {
+    let tool = read.first().map_or(Tool::Other, |first| first.tool);
+    let mut report = Report { tool, findings: Vec::new(), refused: Vec::new() };
+    for (tool, entry) in read.into_iter().flat_map(|of| of.entries.into_iter().map(move |entry| (of.tool, entry))) {
         match matcher.find(&entry.paths) {
-            Ok(file) => report.findings.push(entry.into_finding(read.tool, file)),
+            Ok(file) => report.findings.push(entry.into_finding(tool, file)),
             Err(reason) => {
                 let path = entry.paths.into_iter().next().unwrap_or_default();
                 report.refused.push(Refused { rule: entry.rule, path, reason });

@@ -66,7 +66,7 @@ impl Matcher {
 /// The path of a `file://` address, percent signs decoded; any other name as it is, `\` as `/` in names from Windows.
 fn plain_path(name: &str) -> PathBuf {
     let Some(rest) = name.strip_prefix("file:") else {
-        // Relative addresses in SARIF are percent-encoded too; a name with a real percent sign exists as it is.
+        // Relative addresses in SARIF are percent-encoded too; a name with a real percent sign is not found then.
         let decoded = decode(name);
         return PathBuf::from(if name.contains('\\') && !name.contains('/') {
             decoded.replace('\\', "/")

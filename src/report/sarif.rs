@@ -13,10 +13,10 @@ use super::{Entries, Entry};
 use crate::finding::{Hints, Severity, Tool};
 use crate::source::ResourceAddr;
 
-pub(super) fn entries(log: sarif::Sarif) -> Entries {
-    let tools: Vec<Tool> = log.runs.iter().map(|run| tool(&run.tool.driver.name)).collect();
-    let entries = log.runs.into_iter().flat_map(run_entries).collect();
-    Entries { tool: tools.first().copied().unwrap_or(Tool::Other), entries }
+/// The findings of each run: a log may hold those of several scanners.
+pub(super) fn runs(log: sarif::Sarif) -> Vec<Entries> {
+    let entries = |run: sarif::Run| Entries { tool: tool(&run.tool.driver.name), entries: run_entries(run) };
+    log.runs.into_iter().map(entries).collect()
 }
 
 fn tool(driver: &str) -> Tool {

@@ -162,3 +162,17 @@ fn a_byte_order_mark_does_no_harm() {
     let text = std::fs::read_to_string(fixtures().join("kics.json")).unwrap();
     assert_eq!(read_text(&format!("\u{feff}{text}")).unwrap().findings.len(), 2);
 }
+
+#[test]
+fn a_log_of_several_runs_holds_the_findings_of_several_scanners() {
+    let run = |driver: &str, rule: &str| {
+        format!(
+            r#"{{ "tool": {{ "driver": {{ "name": "{driver}" }} }}, "results": [{{ "ruleId": "{rule}", "message": {{ "text": "m" }},
+            "locations": [{{ "physicalLocation": {{ "artifactLocation": {{ "uri": "main.tf" }}, "region": {{ "startLine": 1 }} }} }}] }}] }}"#
+        )
+    };
+    let runs = [run("KICS", "a"), run("Checkov", "CKV_AWS_1"), run("Trivy", "AVD-AWS-1")].join(", ");
+    let report = read_text(&format!(r#"{{ "version": "2.1.0", "runs": [{runs}] }}"#)).unwrap();
+    let tools: Vec<Tool> = report.findings.iter().map(|finding| finding.tool).collect();
+    assert_eq!(tools, [Tool::Kics, Tool::Checkov, Tool::Trivy]);
+}
