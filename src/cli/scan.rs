@@ -85,7 +85,7 @@ pub fn run(args: &ScanArgs, cache: &Cache, progress: &Progress) -> Result<ExitSt
     };
     let mut printed = Printed::Whole;
     match &args.out {
-        Some(file) => std::fs::write(file, text).map_err(OutputError::io("write", file))?,
+        Some(file) => crate::cache::write_whole(file, text.as_bytes()).map_err(OutputError::io("write", file))?,
         None => printed = print(&text)?,
     }
     let clean = found.is_empty() && unreadable.is_empty();

@@ -138,5 +138,7 @@ fn offline(mut cmd: Cmd) -> Cmd {
     for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         cmd = cmd.env(name, "http://127.0.0.1:9");
     }
+    // Hosts that would go past it.
+    cmd = cmd.env_remove("no_proxy").env_remove("NO_PROXY");
     cmd.env("GIT_ALLOW_PROTOCOL", "none")
 }

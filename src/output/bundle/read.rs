@@ -102,9 +102,10 @@ impl Bundle {
         Ok(strangers)
     }
 
-    /// The folder that the bundle's paths are relative to, if the bundle says where it is.
+    /// The folder that the bundle's paths are relative to, if the bundle says where it is: relative to its own place, as it
+    /// was written. Anything else is not followed.
     pub fn root(&self) -> Option<PathBuf> {
-        let path = self.manifest.root_from_bundle.as_ref()?;
+        let path = self.manifest.root_from_bundle.as_ref().filter(|path| Path::new(path).is_relative())?;
         Some(self.dir.canonicalize().ok()?.join(path))
     }
 }
