@@ -70,3 +70,25 @@ fn unit_of(tree: &SourceTree, finding: &Finding, file: &SourceFile, block: &Bloc
     };
     tree.folders().into_iter().find(leads_here).unwrap_or(own)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::{Location, Tool};
+
+    #[test]
+    fn a_link_to_a_file_is_not_fixed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("main.tf"), "resource \"t\" \"a\" {\n}\n").unwrap();
+        std::fs::create_dir(dir.path().join("prod")).unwrap();
+        std::os::unix::fs::symlink("../main.tf", dir.path().join("prod/main.tf")).unwrap();
+        let tree = SourceTree::load(dir.path(), &[RelPath::default()]).unwrap();
+        let finding = |file: &str| {
+            let location = Location { file: RelPath::new(file).unwrap(), start_line: 1, end_line: 2 };
+            Finding::new(Tool::Checkov, "R", "m", location, None)
+        };
+        let located = locate(&tree, vec![finding("main.tf"), finding("prod/main.tf")]);
+        assert!(located[0].case.is_ok());
+        assert!(located[1].case.as_ref().unwrap_err().contains("prod/main.tf is a link"));
+    }
+}
