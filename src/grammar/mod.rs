@@ -287,12 +287,6 @@ locals {
     }
 
     #[test]
-    fn a_flag_cannot_be_set_to_what_it_is() {
-        no(&with("versioning {\n    enabled = false\n  }"));
-        yes(&with("versioning {\n    mfa_delete = false\n  }"));
-    }
-
-    #[test]
     fn an_account_number_cannot_be_written_where_the_module_has_none() {
         let arn = |account: &str| with(&format!("policy = \"arn:aws:iam::{account}:root\""));
         no(&arn("123456789012"));

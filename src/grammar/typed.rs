@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::rules::{Must, Wanted};
 use crate::schema::{self, Attribute, Block, NestedBlock, Nesting, Type, Usage};
-use crate::source::{self, Body};
+use crate::source::Body;
 
 use super::names::Class;
 use super::references::{LINK, LINKING, References};
@@ -257,7 +257,6 @@ impl<'a> Typed<'a> {
             None if form.narrow && must_be.is_some() && attribute.ty == Type::String && self.references.links() => {
                 format!("{LINK} | {LINKING}")
             }
-            None if attribute.ty == Type::Bool => self.flag(form.over.and_then(|body| body.attribute(name))),
             None => self.value(&attribute.ty, depth),
         };
         let or_null = if written && !required && !form.must { " | \"null\"" } else { "" };
@@ -352,17 +351,6 @@ impl<'a> Typed<'a> {
         }
         let _ = writeln!(self.rules, "{rule}s: {}", first.join("\n  | "));
         format!("{rule}s")
-    }
-
-    /// An expression for what a flag may be set to: not to what it is.
-    fn flag(&self, written: Option<&source::Attribute>) -> String {
-        let is = written.map(|attribute| attribute.expr.to_string()).unwrap_or_default();
-        let reference = self.references.terminal(Class::Bool).map(|t| format!(" | {t}")).unwrap_or_default();
-        match is.trim() {
-            "true" => format!("\"false\"{reference}"),
-            "false" => format!("\"true\"{reference}"),
-            _ => format!("\"true\" | \"false\"{reference}"),
-        }
     }
 
     /// An expression for the values of a type, at a depth of indentation.
