@@ -33,6 +33,8 @@ pub struct Schemas {
     packs: Vec<(Source, Arc<Pack>)>,
     /// Providers of which a module wants another version than the pack's, with what it wants.
     unfit: BTreeMap<String, String>,
+    /// Providers that a module locks at an earlier version than the pack's, with both.
+    ahead: BTreeMap<String, (String, String)>,
 }
 
 impl Schemas {
@@ -49,7 +51,7 @@ impl Schemas {
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "pack"));
         paths.sort();
         let packs = paths.into_iter().map(|path| Ok((Source::Imported(path.clone()), Arc::new(Pack::open(&path)?))));
-        Ok(Self { packs: packs.collect::<Result<_, SchemaError>>()?, unfit: BTreeMap::new() })
+        Ok(Self { packs: packs.collect::<Result<_, SchemaError>>()?, ..Self::default() })
     }
 
     /// Only the embedded ones.
@@ -61,19 +63,22 @@ impl Schemas {
     #[must_use]
     pub fn with_module(&self, packs: Vec<Pack>) -> Self {
         let own = packs.into_iter().map(|pack| (Source::Module, Arc::new(pack)));
-        Self { packs: own.chain(self.packs.iter().cloned()).collect(), unfit: BTreeMap::new() }
+        Self { packs: own.chain(self.packs.iter().cloned()).collect(), ..Self::default() }
     }
 
     /// The same for modules (one and the root module that it is called from) that want certain versions of their providers:
     /// packs of others are left aside.
     #[must_use]
     pub fn fit_for(&self, tree: &SourceTree, dirs: &[&RelPath]) -> Self {
-        let mut fit = Self { packs: self.packs.clone(), unfit: BTreeMap::new() };
+        let mut fit = Self { packs: self.packs.clone(), ..Self::default() };
         for (provider, wanted) in dirs.iter().flat_map(|dir| versions::wanted(tree, dir)) {
             let Some((source, pack)) = fit.find(&provider) else { continue };
-            let admitted = |version: &str| *source == Source::Module || wanted.admits(version);
-            if pack.head().is_some_and(|head| !admitted(&head.version)) {
+            let Some(head) = pack.head().filter(|_| *source != Source::Module) else { continue };
+            if !wanted.admits(&head.version) {
                 fit.unfit.insert(provider, wanted.to_string());
+            } else if wanted.is_before(&head.version) {
+                let ahead = (wanted.to_string(), head.version.clone());
+                fit.ahead.insert(provider, ahead);
             }
         }
         fit
@@ -88,6 +93,13 @@ impl Schemas {
             ),
             None => format!("there is no schema of {ty} (`caulk schema import` adds one)"),
         }
+    }
+
+    /// Why the schema of a type may have what the module's provider does not.
+    pub fn why_ahead(&self, ty: &str) -> Option<String> {
+        let provider = provider_of(ty);
+        let (locked, version) = self.ahead.get(provider)?;
+        Some(format!("the module locks {provider} {locked}, and the schema is of {version}: some of it may be newer"))
     }
 
     /// All packs with their sources, those that speak first first.
@@ -130,4 +142,27 @@ impl Schemas {
 pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let scored = names.map(|other| (strsim::jaro_winkler(name, other), other)).filter(|(score, _)| *score >= 0.8);
     scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, other)| other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Kind;
+
+    #[test]
+    fn a_schema_that_is_newer_than_the_locked_provider_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = SourceTree::from_files(dir.path(), []);
+        let fit = |version: &str| {
+            let lock = format!("provider \"registry.example/hashicorp/aws\" {{\n  version = \"{version}\"\n}}\n");
+            std::fs::write(dir.path().join(".terraform.lock.hcl"), lock).unwrap();
+            Schemas::embedded().fit_for(&tree, &[&RelPath::default()])
+        };
+        let own = Schemas::embedded().pack_of("aws_sqs_queue").unwrap().head().unwrap().version.clone();
+        let older = fit("6.0.0");
+        assert!(older.get(Kind::Resource, "aws_sqs_queue").is_some());
+        assert!(older.why_ahead("aws_sqs_queue").unwrap().contains("locks aws 6.0.0"), "{older:?}");
+        assert_eq!(fit(&own).why_ahead("aws_sqs_queue"), None);
+        assert!(fit("5.0.0").get(Kind::Resource, "aws_sqs_queue").is_none());
+    }
 }

@@ -38,6 +38,13 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// Whether a schema of this version may have more than the locked one has.
+    pub(super) fn is_before(&self, version: &str) -> bool {
+        matches!(self, Self::Locked(locked) if numbers(locked) < numbers(version))
+    }
+}
+
 /// Whether a version meets one term. What cannot be read excludes nothing.
 fn meets(term: &str, version: [u64; 3]) -> bool {
     let digits = term.find(|c: char| c.is_ascii_digit()).unwrap_or(term.len());
@@ -156,6 +163,9 @@ mod tests {
         let lock = "provider \"example.org/hashicorp/google\" {\n  version = \"4.80.0\"\n}\n";
         std::fs::write(dir.path().join(LOCK), lock).unwrap();
         assert_eq!(of("google"), Some("4.80.0".into()));
+        let locked = Wanted::Locked("4.80.0".into());
+        assert!(locked.is_before("4.81.0") && !locked.is_before("4.80.0") && !locked.is_before("4.9.0"));
+        assert!(!Wanted::Constraint("4.80.0".into()).is_before("4.81.0"));
         assert!(Wanted::Locked("4.80.0".into()).admits("4.1.0") && !Wanted::Locked("4.80.0".into()).admits("6.50.0"));
     }
 }

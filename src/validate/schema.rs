@@ -58,6 +58,7 @@ impl Found {
                 Some((schema, pack)) => {
                     let problems = schema::problems(&block.body, &schema);
                     self.problems.extend(problems.into_iter().map(|problem| format!("{addr}: {problem}")));
+                    self.unknown.extend(schemas.why_ahead(ty));
                     self.packs.extend(pack.head().map(|head| format!("{} {}", head.provider, head.version)));
                 }
                 None => drop(self.unknown.insert(schemas.why_none(ty))),
