@@ -9,11 +9,20 @@ use crate::grammar::provider_of;
 use crate::source::{RelPath, SourceTree};
 
 /// The packs that are part of the binary. `caulk schema import` makes them, see `packs/README.md`.
-static EMBEDDED: [(&str, Pack); 4] = [
+static EMBEDDED: [(&str, Pack); 13] = [
+    ("archive", Pack::embedded(include_bytes!("packs/archive.pack"))),
     ("aws", Pack::embedded(include_bytes!("packs/aws.pack"))),
     ("azurerm", Pack::embedded(include_bytes!("packs/azurerm.pack"))),
+    ("external", Pack::embedded(include_bytes!("packs/external.pack"))),
     ("google", Pack::embedded(include_bytes!("packs/google.pack"))),
+    ("http", Pack::embedded(include_bytes!("packs/http.pack"))),
     ("kubernetes", Pack::embedded(include_bytes!("packs/kubernetes.pack"))),
+    ("local", Pack::embedded(include_bytes!("packs/local.pack"))),
+    ("null", Pack::embedded(include_bytes!("packs/null.pack"))),
+    ("random", Pack::embedded(include_bytes!("packs/random.pack"))),
+    ("template", Pack::embedded(include_bytes!("packs/template.pack"))),
+    ("time", Pack::embedded(include_bytes!("packs/time.pack"))),
+    ("tls", Pack::embedded(include_bytes!("packs/tls.pack"))),
 ];
 
 /// Where a pack comes from.
