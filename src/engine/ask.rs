@@ -162,7 +162,7 @@ fn connected<'t>(tree: &'t SourceTree, case: &Case) -> Vec<&'t Block> {
 /// The types that companions may have: see [`grammar::companion_types`].
 fn companion_types_of(case: &Case, wish: Option<&Wish>, known: &BTreeSet<String>) -> BTreeSet<String> {
     let Some(ty) = case.block.resource_type() else { return BTreeSet::new() };
-    let connected = wish.into_iter().flat_map(|wish| &wish.resource_types).map(String::as_str);
+    let connected = wish.into_iter().flat_map(Wish::types_named);
     grammar::companion_types(ty, connected, known.iter().map(String::as_str))
 }
 

@@ -183,7 +183,11 @@ locals {
         compile(Scope {
             target: tree.find(&dir, target).unwrap().1,
             names: Names::of(&tree, &dir),
-            companion_types: companion_types(target.resource_type().unwrap_or_default(), [], known),
+            companion_types: companion_types(
+                target.resource_type().unwrap_or_default(),
+                ["aws_s3_bucket_logging"],
+                known,
+            ),
             schemas,
             ways,
             house: Arc::default(),
@@ -449,6 +453,21 @@ locals {
         assert!(!accepts(&grammar, &companion("\"data\"", "Enabled")));
         assert!(!accepts(&grammar, &companion("aws_s3_bucket.data.id", "Suspended")));
         assert!(!accepts(&grammar, "resource \"aws_s3_bucket\" \"data\" {\n}"));
+    }
+
+    #[test]
+    fn a_companion_that_the_rule_asks_for_has_no_nested_blocks_of_its_own_accord() {
+        let general = going(&bucket(), MODULE, vec![with_companion(vec![], "aws_s3_bucket_logging", vec![])]);
+        let logging = |more: &str| {
+            format!(
+                "resource \"aws_s3_bucket\" \"data\" {{\n}}\n\nresource \"aws_s3_bucket_logging\" \"data\" {{\n  \
+                 bucket = aws_s3_bucket.data.id\n  target_bucket = \"x\"\n  target_prefix = \"y\"\n{more}}}"
+            )
+        };
+        let grant = "  target_grant {\n    permission = \"READ\"\n    grantee {\n      type = \"Group\"\n    }\n  }\n";
+        let way = general.ways().pop().unwrap();
+        assert!(accepts(&way, &logging("")) && accepts(&way, &logging("  expected_bucket_owner = \"z\"\n")));
+        assert!(!accepts(&way, &logging(grant)) && accepts(&general, &logging(grant)));
     }
 
     #[test]

@@ -250,9 +250,9 @@ fn stage(
             let body = match held {
                 Held::Narrowly(wanted, _) => typed.narrow(schema, &context.body, wanted),
                 Held::ToLinks(links) => typed.linking(schema, &context.body, &links.from(schema, &references)),
-                Held::ToWhatIsAsked(_, links) => typed.companion(schema, &wanted, &links.from(schema, &references)),
+                Held::ToWhatIsAsked(_, links) => typed.asked(schema, &wanted, &links.from(schema, &references)),
                 Held::ToNothing if *block == context.target => typed.over(schema, &context.body, context.wanted()),
-                Held::ToNothing => typed.companion(schema, &wanted, &[]),
+                Held::ToNothing => typed.whole(schema, &wanted),
             };
             (body, typed.finish())
         }

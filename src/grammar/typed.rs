@@ -69,6 +69,8 @@ struct Form<'a> {
     must: bool,
     /// Whether nothing else can be written but what is required.
     narrow: bool,
+    /// Whether no other nested blocks can be written but those: they go on and on.
+    bare: bool,
 }
 
 impl<'a> Form<'a> {
@@ -108,7 +110,7 @@ pub(super) struct Typed<'a> {
     rules: String,
     count: usize,
     /// Rules of whole bodies by schema and depth: firewalls' statements and the like repeat.
-    whole: HashMap<(&'a Block, usize), String>,
+    plain: HashMap<(&'a Block, usize), String>,
     /// Rules of values, by what they are called.
     values: BTreeSet<String>,
 }
@@ -142,13 +144,18 @@ enum Times {
 
 impl<'a> Typed<'a> {
     pub(super) fn new(references: &'a References, lives: bool) -> Self {
-        Self { references, lives, rules: String::new(), count: 0, whole: HashMap::new(), values: BTreeSet::new() }
+        Self { references, lives, rules: String::new(), count: 0, plain: HashMap::new(), values: BTreeSet::new() }
     }
 
-    /// Writes the rules of a new block's body that must hold what is wanted, and, where it must be linked, begins with a
-    /// reference. Returns how it is called.
-    pub(super) fn companion(&mut self, schema: &'a Block, wanted: &'a [Wanted], links: &[&str]) -> String {
-        let form = Form { wanted: wanted.iter().collect(), must: true, ..Form::default() };
+    /// Writes the rules of a new block's body that must hold what is wanted. Returns how it is called.
+    pub(super) fn whole(&mut self, schema: &'a Block, wanted: &'a [Wanted]) -> String {
+        self.body(schema, 1, Form { wanted: wanted.iter().collect(), must: true, ..Form::default() })
+    }
+
+    /// The same for one that a rule asks for: of nested blocks it holds only those that are wanted or required, and where it
+    /// must be linked, it begins with a reference.
+    pub(super) fn asked(&mut self, schema: &'a Block, wanted: &'a [Wanted], links: &[&str]) -> String {
+        let form = Form { wanted: wanted.iter().collect(), must: true, bare: true, ..Form::default() };
         self.linked(schema, form, links)
     }
 
@@ -161,7 +168,7 @@ impl<'a> Typed<'a> {
     /// The same for one that must hold what is wanted, and nothing that could be left out.
     pub(super) fn narrow(&mut self, schema: &'a Block, body: &'a Body, wanted: &'a [Wanted]) -> String {
         let wanted = wanted.iter().collect();
-        self.body(schema, 1, Form { over: Some(body), wanted, must: true, narrow: true, level: 0 })
+        self.body(schema, 1, Form { over: Some(body), wanted, must: true, narrow: true, ..Form::default() })
     }
 
     /// The same for one that begins with a reference to a new block.
@@ -176,15 +183,15 @@ impl<'a> Typed<'a> {
     }
 
     fn body(&mut self, schema: &'a Block, depth: usize, form: Form<'a>) -> String {
-        let plain = form.over.is_none() && form.wanted.is_empty();
-        if let Some(known) = self.whole.get(&(schema, depth)).filter(|_| plain) {
+        let plain = form.over.is_none() && form.wanted.is_empty() && !form.bare;
+        if let Some(known) = self.plain.get(&(schema, depth)).filter(|_| plain) {
             return known.clone();
         }
         let start = if form.over.is_some() { Start::Something } else { Start::Anything };
         let pieces = self.pieces(schema, depth, &form);
         let rule = self.permutation(&pieces, start);
         if plain {
-            self.whole.insert((schema, depth), rule.clone());
+            self.plain.insert((schema, depth), rule.clone());
         }
         rule
     }
@@ -274,6 +281,9 @@ impl<'a> Typed<'a> {
         };
         let block = |body: &str| format!("\"{pad}{name}{label} {{\\n\" {body} \"{pad}}}\\n\"");
         let wanted = !form.wanted_of(name).is_empty();
+        if form.bare && !wanted && nested.min == 0 {
+            return;
+        }
         if form.narrow && !wanted && (form.over.is_some() || nested.min == 0) {
             return;
         }

@@ -3,8 +3,12 @@
 //! In: the condition tree of Checkov's custom policy format: `and`, `or`, `not`, and conditions of the types `attribute`,
 //! `connection` and `filter`. Out: its disjunctive normal form, operators brought down to a few.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
+/// Longest list of types that is looked at.
+const LISTED: usize = 8;
 /// Alternatives that are looked at, at most: the normal form can be exponentially longer than the tree.
 const ALTERNATIVES: usize = 64;
 
@@ -55,6 +59,25 @@ pub(super) struct Connection {
 /// The alternatives of a definition.
 pub(super) fn alternatives(definition: &Value) -> Vec<Vec<Leaf>> {
     normal(definition, false)
+}
+
+/// The resource types of a definition's conditions, but for those of long lists.
+pub(super) fn types_named<'a>(node: &'a Value, types: &mut BTreeSet<&'a str>) {
+    match node {
+        Value::Array(members) => members.iter().for_each(|member| types_named(member, types)),
+        Value::Object(members) => {
+            for (key, value) in members {
+                match (key.as_str(), value) {
+                    ("resource_types" | "connected_resource_types", Value::String(one)) => drop(types.insert(one)),
+                    ("resource_types" | "connected_resource_types", Value::Array(many)) if many.len() <= LISTED => {
+                        types.extend(many.iter().filter_map(Value::as_str));
+                    }
+                    _ => types_named(value, types),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 fn normal(node: &Value, negated: bool) -> Vec<Vec<Leaf>> {
@@ -207,6 +230,18 @@ mod tests {
         let wide: Vec<Value> =
             (0..20).map(|n| json!({ "or": [leaf(&format!("x{n}")), leaf(&format!("y{n}"))] })).collect();
         assert_eq!(alternatives(&json!({ "and": wide })).len(), ALTERNATIVES);
+    }
+
+    #[test]
+    fn types_are_named_in_any_role_but_not_in_long_lists() {
+        let many: Vec<String> = (0..9).map(|n| format!("t{n}")).collect();
+        let definition = json!({ "or": [
+            { "cond_type": "connection", "resource_types": ["a"], "connected_resource_types": "b", "operator": "exists" },
+            { "not": { "cond_type": "connection", "resource_types": many, "connected_resource_types": ["c"] } },
+        ] });
+        let mut types = BTreeSet::new();
+        types_named(&definition, &mut types);
+        assert_eq!(types.into_iter().collect::<Vec<_>>(), ["a", "b", "c"]);
     }
 
     #[test]

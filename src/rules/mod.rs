@@ -11,7 +11,7 @@ mod house;
 mod text;
 mod ways;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -72,6 +72,16 @@ impl Wish {
             ([], _) => None,
             (expected, _) => Some(expected.to_vec()),
         }
+    }
+
+    /// The resource types that the rule names, in whatever role. Lists of more types than a few are left out: they say that
+    /// anything would do.
+    pub fn types_named(&self) -> BTreeSet<&str> {
+        let mut types: BTreeSet<&str> = self.resource_types.iter().map(String::as_str).collect();
+        if let Some(definition) = &self.graph {
+            conditions::types_named(definition, &mut types);
+        }
+        types
     }
 
     /// The same wish with the attribute path of one resource type.
