@@ -109,7 +109,8 @@ fn of_graph(definition: &Value, around: Surroundings<'_>) -> Vec<Way> {
             ways.push(way);
         }
     }
-    ways.sort_by_key(|way| (way.is_superseded(around), way.companions.len(), way.target.len()));
+    // What takes something out comes last: the rule is content then, but what it was there for is lost.
+    ways.sort_by_key(|way| (way.takes_out(), way.is_superseded(around), way.companions.len(), way.target.len()));
     ways.truncate(WAYS);
     ways
 }
@@ -246,6 +247,10 @@ impl Way {
 
     fn all(&self) -> Vec<&Wanted> {
         self.target.iter().chain(self.companions.iter().flat_map(|companion| &companion.wanted)).collect()
+    }
+
+    fn takes_out(&self) -> bool {
+        self.target.iter().any(|wanted| wanted.must == Must::NotExist)
     }
 
     /// Whether it writes a block into the target that is a resource of its own by now (the parts of `aws_s3_bucket` are),
@@ -434,6 +439,17 @@ mod tests {
         let definition = |name: &str| json!({ "or": [attribute("t", name, "exists", json!(null)), connected("t", &format!("t_{name}"), "exists")] });
         let ways = ways_of(definition("log"), TARGET, &[]);
         assert_eq!((ways[0].companions.len(), ways[1].companions.len()), (1, 0));
+    }
+
+    #[test]
+    fn what_takes_something_out_comes_last() {
+        let definition = json!({ "or": [
+            attribute("t", "rule", "not_exists", json!(null)),
+            { "and": [attribute("t", "mode", "not_equals", json!("open")), connected("t", "t_key", "exists")] },
+        ] });
+        let ways = ways_of(definition, TARGET, &[]);
+        assert_eq!(ways[0].companions[0].ty, "t_key");
+        assert_eq!(ways[1].target, [wanted("rule", Must::NotExist)]);
     }
 
     #[test]
