@@ -189,17 +189,26 @@ pub(super) fn refusals(attempts: &[Attempt], taken_back: &[String]) -> Vec<Refus
     all[all.len().saturating_sub(SHOWN_REFUSALS)..].to_vec()
 }
 
+/// One attempt at a question.
+pub(super) struct Asking<'a> {
+    pub question: &'a Question,
+    /// The way that the answer has to go.
+    pub way: Option<usize>,
+    /// What the prompt says of refused answers.
+    pub refusals: &'a [Refusal],
+    /// Its number, from 1.
+    pub number: usize,
+    pub sampling: Sampling,
+}
+
 /// Asks once.
 pub(super) fn attempt(
-    question: &Question,
-    way: Option<usize>,
+    asking: &Asking<'_>,
     prompts: &Prompts,
-    refusals: &[Refusal],
-    number: usize,
-    sampling: Sampling,
     effort: &Effort,
     writer: &mut dyn Writer,
 ) -> Result<Attempt, EngineError> {
+    let &Asking { question, way, refusals, number, sampling } = asking;
     let turns = prompts.turns(&Ask {
         rule: &question.case.finding.rule,
         title: &question.title,

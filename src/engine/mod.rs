@@ -236,7 +236,8 @@ fn one(
         }
         let sampling = ask::sampling(this, &case.finding, number, &item.attempts, effort);
         let refusals = ask::refusals(&item.attempts, &item.taken_back);
-        let asked = ask::attempt(question, this.way, inputs.prompts, &refusals, number, sampling, effort, writer);
+        let asking = ask::Asking { question, way: this.way, refusals: &refusals, number, sampling };
+        let asked = ask::attempt(&asking, inputs.prompts, effort, writer);
         let mut attempt = match asked {
             Ok(attempt) => attempt,
             // Only this finding is lost: its prompt is too long, or its grammar does not compile.

@@ -19,7 +19,9 @@ impl House {
     /// What all these rules want.
     pub fn of<'a>(wishes: impl IntoIterator<Item = &'a Wish>) -> Self {
         let mut house = Self::default();
-        for wish in wishes.into_iter().filter(|wish| !wish.absent_passes && !wish.code) {
+        // Where code decides, values that are told still have to be; that there is one at all may not do.
+        let tells = |wish: &&Wish| !wish.absent_passes && (!wish.code || !wish.expected.is_empty());
+        for wish in wishes.into_iter().filter(tells) {
             for ty in &wish.resource_types {
                 let wanted = of_new(wish, ty);
                 if !wanted.is_empty() {
@@ -95,8 +97,9 @@ mod tests {
             Wish { graph: Some(graph), resource_types: vec!["t".into()], ..Wish::default() },
             // It need not be there.
             Wish { absent_passes: true, ..keyed("size", json!([1])) },
-            // Its code says more than the values.
-            Wish { code: true, ..keyed("name", json!(["a"])) },
+            // Its code says what else it must be.
+            Wish { code: true, any_value: true, ..keyed("name", json!([])) },
+            Wish { code: true, ..keyed("rotate", json!([true])) },
         ];
         let house = House::of(&rules);
         let wanted = |path: &[&str], must| Wanted { path: path.iter().map(|p| (*p).to_owned()).collect(), must };
@@ -106,6 +109,7 @@ mod tests {
                 wanted(&["days"], Must::Be(vec![json!(90)])),
                 wanted(&["rule", "on"], Must::Be(vec![json!(true)])),
                 wanted(&["policy"], Must::Exist),
+                wanted(&["rotate"], Must::Be(vec![json!(true)])),
             ]
         );
         assert!(house.wants_of("u").is_empty());

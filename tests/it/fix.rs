@@ -143,12 +143,12 @@ fn answers_that_hide_or_invent_are_never_emitted() {
 #[test]
 fn a_companion_that_brings_a_new_finding_is_refused() {
     let dir = module();
-    let answer = "resource \"aws_sqs_queue\" \"orders\" {\n  kms_master_key_id = aws_kms_key.orders.id\n}\n\n\
-                  resource \"aws_kms_key\" \"orders\" {\n  description = \"Encrypts the queue\"\n}";
+    let answer = "resource \"aws_sqs_queue\" \"orders\" {\n  sqs_managed_sse_enabled = true\n}\n\n\
+                  resource \"aws_security_group\" \"orders\" {\n  description = \"Guards the queue\"\n}";
     let manifest = replayed(dir.path(), &[(QUEUE, &[answer])]);
     let (outcome, reason) = outcome(&manifest, QUEUE);
     assert_eq!(outcome, "unfixed");
-    assert!(reason.contains("a new finding: CKV_AWS_7 fails on aws_kms_key.orders"), "{reason}");
+    assert!(reason.contains("a new finding: CKV2_AWS_5 fails on aws_security_group.orders"), "{reason}");
 }
 
 /// A key that no scanner has anything against, and the topic that uses it.
