@@ -3,6 +3,7 @@
 //! In: the tree before and after, and which block was to be changed. Out: reasons to refuse, and reasons why a person
 //! must look. Everything here is decided on the two texts; the model's answer is not looked at.
 
+mod replaced;
 mod structure;
 mod values;
 
@@ -41,6 +42,7 @@ pub fn judge(change: &Change<'_>) -> Guarded {
     let mut guarded = Guarded::default();
     structure::judge(change, &mut guarded);
     values::judge(change, &mut guarded);
+    replaced::judge(change, &mut guarded);
     dedup(&mut guarded.reasons);
     dedup(&mut guarded.review);
     guarded
@@ -235,6 +237,19 @@ resource "aws_security_group" "web" {
         let (before, after) = (tree(&text), tree(&text.replace("\"a\" {\n", &format!("\"a\" {{\n  {line}\n"))));
         let target = BlockAddr::resource("aws_sns_topic", "a");
         judge(&Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &[] })
+    }
+
+    #[test]
+    fn what_a_provider_cannot_change_in_place_is_for_review() {
+        let text = "resource \"aws_db_instance\" \"a\" {\n  storage_encrypted = false\n}\n";
+        let target = BlockAddr::resource("aws_db_instance", "a");
+        let judged = |after: &str| {
+            let (before, after) = (tree(text), tree(after));
+            judge(&Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &[] })
+        };
+        let encrypted = judged(&text.replace("false", "true"));
+        assert!(encrypted.review[0].contains("`storage_encrypted` may make terraform replace"), "{encrypted:?}");
+        assert_eq!(judged(&text.replace("false", "false\n  multi_az = true")), Guarded::default());
     }
 
     #[test]

@@ -124,7 +124,7 @@ struct Known<'a> {
 }
 
 /// Calls `each` with the path and the text of every attribute's value.
-fn leaves(file: &SourceFile, body: &Body, prefix: &str, each: &mut impl FnMut(&str, &str)) {
+pub(super) fn leaves(file: &SourceFile, body: &Body, prefix: &str, each: &mut impl FnMut(&str, &str)) {
     for item in &body.items {
         match item {
             Item::Attribute(a) => each(&format!("{prefix}{}", a.key), file.slice(&a.value)),
