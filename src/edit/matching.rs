@@ -15,7 +15,7 @@ const KEPT_NAMES: usize = 6;
 const HINTS: [&str; 8] = ["type", "port", "from_port", "protocol", "path", "host", "role", "description"];
 
 /// For each block of the override, the position (among the target's blocks of that header) of the one that it means;
-/// `None` for a new one. One and one are the same block, unless they have different names. Several are matched by an attribute that names them, else in
+/// `None` for a new one. One and one are the same block, unless the override's holds all and has another name. Several are matched by an attribute that names them, else in
 /// their order when the override has them all.
 ///
 /// # Errors
@@ -33,7 +33,9 @@ pub fn match_blocks(
     if let ([one], [other]) = (target, over) {
         let named = |key: &&str| literal(source, one, key).zip(literal(answer, other, key));
         let different = NAMES[..KEPT_NAMES].iter().filter_map(named).any(|(one, other)| one != other);
-        return Ok(vec![(!different).then_some(0)]);
+        // One that holds only what changes is no block of its own.
+        let whole = one.body.attributes().all(|attribute| other.body.attribute(&attribute.key).is_some());
+        return Ok(vec![(!different || !whole).then_some(0)]);
     }
     if let Some(matched) = NAMES.iter().find_map(|key| sides.by_name(key)) {
         return Ok(matched);

@@ -13,7 +13,7 @@ use crate::prompt::{Ask, Prompts, Refusal};
 use crate::rules::{House, Surroundings, Way, Wish};
 use crate::schema::Schemas;
 use crate::source::context::{self, Target};
-use crate::source::{Block, SourceTree, references};
+use crate::source::{Block, RelPath, SourceTree, references};
 use crate::validate::Case;
 
 use super::{Effort, EngineError, WriteRequest, Writer, Written};
@@ -69,6 +69,8 @@ pub(super) struct Rules<'a> {
     pub house: &'a Arc<House>,
     /// The resource types that it knows.
     pub types: &'a BTreeSet<String>,
+    /// Whether a file may be changed: it is in scope, and no link.
+    pub may_change: &'a dyn Fn(&RelPath) -> bool,
 }
 
 /// Gathers the context and compiles the grammars: of the question about the finding's own block, and of those about blocks
@@ -91,6 +93,9 @@ pub(super) fn prepare(
     let mut questions = vec![question(tree, case, rules, own, schemas.clone(), effort, writer)?];
     for way in instead {
         let Some((file, block)) = way.instead.as_ref().and_then(|addr| tree.find(&dir, addr)) else { continue };
+        if !(rules.may_change)(file.path()) {
+            continue;
+        }
         let case = Case { file: file.path().clone(), block: block.addr(), ..case.clone() };
         // Only the way is asked for: what else to change in a block that nothing was found in, nobody knows.
         questions.extend(question(tree, &case, rules, vec![way], schemas.clone(), effort, writer).ok());

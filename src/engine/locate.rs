@@ -46,7 +46,7 @@ fn one(tree: &SourceTree, finding: Finding) -> (usize, Located) {
 }
 
 /// Whether a file, or a folder on the way to it, is a link.
-fn is_linked(tree: &SourceTree, path: &RelPath) -> bool {
+pub(super) fn is_linked(tree: &SourceTree, path: &RelPath) -> bool {
     let mut place = tree.root().to_owned();
     path.as_str().split('/').any(|part| {
         place.push(part);

@@ -81,6 +81,12 @@ pub struct Inputs<'a> {
     pub versions: Vec<ToolVersion>,
 }
 
+impl Inputs<'_> {
+    fn is_in_scope(&self, path: &RelPath) -> bool {
+        self.scope.iter().any(|scope| path.is_in(scope)) && !(self.excluded)(path)
+    }
+}
+
 /// What ends a run.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -169,8 +175,8 @@ pub fn run(
     let sealed = prover.seal(&cases)?;
     let changed = sealed.all.files.keys();
     let base = changed.filter_map(|path| Some((path.clone(), inputs.tree.file(path)?.text().to_owned())));
-    let in_scope = |path: &RelPath| inputs.scope.iter().any(|scope| path.is_in(scope)) && !(inputs.excluded)(path);
-    let unreadable = inputs.tree.files().filter(|(path, _)| in_scope(path)).filter_map(|(_, file)| file.err());
+    let in_scope = inputs.tree.files().filter(|(path, _)| inputs.is_in_scope(path));
+    let unreadable: Vec<SourceError> = in_scope.filter_map(|(_, file)| file.err().cloned()).collect();
     let unscanned = inputs.unscanned.iter().filter(|path| inputs.tree.file(path).is_some()).map(|path| SourceError {
         file: path.clone(),
         line: 0,
@@ -185,7 +191,7 @@ pub fn run(
         prompts_sha256: inputs.prompts.sha256().to_owned(),
         seed: effort.seed,
         base: base.collect(),
-        unreadable: unreadable.cloned().chain(unscanned).collect(),
+        unreadable: unreadable.into_iter().chain(unscanned).collect(),
         outcomes: work.into_iter().map(|item| item.outcome(&sealed.closed_by)).collect(),
         fixes: sealed.fixes,
         all: sealed.all,
@@ -216,7 +222,8 @@ fn one(
     }
     let rule = inputs.wishes.get(&case.finding.rule);
     let schemas = prover.schemas(&case)?;
-    let rules = ask::Rules { wish: rule, house, types: inputs.companion_types };
+    let may_change = |path: &RelPath| inputs.is_in_scope(path) && !locate::is_linked(&inputs.tree, path);
+    let rules = ask::Rules { wish: rule, house, types: inputs.companion_types, may_change: &may_change };
     let asked = ask::prepare(prover.tree(), &case, &rules, schemas, effort, writer);
     let questions = match asked {
         Ok(questions) => questions,

@@ -42,6 +42,10 @@ pub(super) enum Test {
     Is,
     /// None of the values.
     IsNot,
+    /// A number that is not below the value.
+    AtLeast,
+    /// A number that is not above it.
+    AtMost,
     /// Something that values alone do not say.
     Like,
     Exists,
@@ -152,9 +156,10 @@ fn condition(attribute: &str, operator: &str, value: Option<&Value>, negated: bo
             (Test::NotExists, Vec::new())
         }
         "equals" | "equals_ignore_case" | "within" | "contains" if !inside => (Test::Is, values),
-        "greater_than_or_equal" | "less_than_or_equal" => (Test::Is, number(0)?),
-        "greater_than" => (Test::Is, number(1)?),
-        "less_than" => (Test::Is, number(-1)?),
+        "greater_than_or_equal" => (Test::AtLeast, number(0)?),
+        "less_than_or_equal" => (Test::AtMost, number(0)?),
+        "greater_than" => (Test::AtLeast, number(1)?),
+        "less_than" => (Test::AtMost, number(-1)?),
         _ => (Test::Like, values),
     };
     let test = match (test, is_not != negated) {
@@ -163,7 +168,7 @@ fn condition(attribute: &str, operator: &str, value: Option<&Value>, negated: bo
         (Test::IsNot, true) => Test::Is,
         (Test::Exists, true) => Test::NotExists,
         (Test::NotExists, true) => Test::Exists,
-        (Test::Like, true) => Test::Like,
+        (Test::Like | Test::AtLeast | Test::AtMost, true) => Test::Like,
     };
     Some(Condition { path, test, values })
 }
@@ -201,7 +206,7 @@ mod tests {
     fn operators_come_down_to_a_few() {
         assert_eq!(of("a", "within", json!(["x", "y"])), (path(&["a"]), Test::Is, vec![json!("x"), json!("y")]));
         assert_eq!(of("a.*.b", "not_equals", json!("x")), (path(&["a", "b"]), Test::IsNot, vec![json!("x")]));
-        assert_eq!(of("a[0].b", "greater_than", json!(89)), (path(&["a", "b"]), Test::Is, vec![json!(90)]));
+        assert_eq!(of("a[0].b", "greater_than", json!(89)), (path(&["a", "b"]), Test::AtLeast, vec![json!(90)]));
         assert_eq!(of("a", "not_exists", json!(null)), (path(&["a"]), Test::NotExists, vec![]));
         assert_eq!(of("a", "equals", json!("")), (path(&["a"]), Test::NotExists, vec![]));
         assert_eq!(of("a", "starting_with", json!("x")).1, Test::Like);

@@ -269,7 +269,7 @@ impl Condition {
     fn lacking(&self, body: &Body) -> Option<Option<Wanted>> {
         let must = match (&self.test, self.holds(body)) {
             (_, Some(true)) => return Some(None),
-            (Test::Is, _) => Must::Be(self.values.clone()),
+            (Test::Is | Test::AtLeast | Test::AtMost, _) => Must::Be(self.values.clone()),
             (Test::Exists | Test::Like, _) => Must::Exist,
             // Another value has to be found for it, or none.
             (Test::IsNot, None) => return Some(None),
@@ -289,7 +289,7 @@ impl Condition {
         match self.test {
             Test::Exists => return Some(!found.is_empty()),
             Test::NotExists => return Some(found.is_empty()),
-            Test::Is | Test::Like if found.is_empty() => return Some(false),
+            Test::Is | Test::Like | Test::AtLeast | Test::AtMost if found.is_empty() => return Some(false),
             Test::IsNot if found.is_empty() => return Some(true),
             _ => {}
         }
@@ -304,7 +304,14 @@ impl Condition {
         }
         let bare = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned).to_lowercase();
         let values: Vec<String> = self.values.iter().map(bare).collect();
+        let bound = self.values.first().and_then(Value::as_f64);
+        let all = |holds: &dyn Fn(f64, f64) -> bool| {
+            let numbers: Option<Vec<f64>> = literals.iter().map(|literal| literal.parse().ok()).collect();
+            bound.zip(numbers).map(|(bound, numbers)| numbers.iter().all(|&number| holds(number, bound)))
+        };
         match self.test {
+            Test::AtLeast => all(&|number, bound| number >= bound),
+            Test::AtMost => all(&|number, bound| number <= bound),
             Test::Is => Some(literals.iter().all(|literal| values.contains(literal))),
             Test::IsNot => Some(!literals.iter().any(|literal| values.contains(literal))),
             _ => None,
@@ -419,6 +426,21 @@ mod tests {
             attribute("t", "size", "exists", json!(null)), attribute("t", "mode", "not_equals", json!("public")),
         ] });
         assert_eq!(ways_of(definition, TARGET, &[]), [on_target(vec![wanted("mode", be(&[json!("closed")]))])]);
+    }
+
+    #[test]
+    fn a_bound_that_is_kept_is_left_alone() {
+        let target = "resource \"t\" \"a\" {\n  days = 365\n  on = false\n}\n";
+        let definition = |days: u64| {
+            json!([
+                attribute("t", "days", "greater_than_or_equal", json!(days)),
+                attribute("t", "on", "equals", json!(true))
+            ])
+        };
+        let on = wanted("on", be(&[json!(true)]));
+        assert_eq!(ways_of(definition(90), target, &[]), [on_target(vec![on.clone()])]);
+        let days = wanted("days", be(&[json!(400)]));
+        assert_eq!(ways_of(definition(400), target, &[]), [on_target(vec![days, on])]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::edit::layers::FixId;
 use crate::outcome::{Gate, Judgement, Verdict};
 use crate::process::ProcessError;
-use crate::source::{Block, RelPath, ResourceAddr, SourceFile, SourceTree};
+use crate::source::{Block, BlockAddr, RelPath, ResourceAddr, SourceFile, SourceTree};
 
 use super::module::{self, Baseline, Providers};
 use super::prover::{ProofError, Prover};
@@ -28,6 +28,8 @@ const PLAN_LIMIT: Duration = Duration::from_secs(1800);
 pub(super) struct Planned {
     /// Addresses of what is replaced, with the attributes that force it.
     replaced: BTreeMap<String, BTreeSet<String>>,
+    /// Addresses of what is destroyed and not created again.
+    destroyed: BTreeSet<String>,
     /// Whether anything is deployed that could be.
     deployed: bool,
 }
@@ -73,6 +75,8 @@ impl Planned {
                 let paths = change.change.replace_paths.iter();
                 let names = paths.filter_map(|path| Some(path.first()?.as_str()?.to_owned())).collect();
                 planned.replaced.insert(change.address, names);
+            } else if does("delete") || does("forget") {
+                planned.destroyed.insert(change.address);
             }
         }
         Ok(planned)
@@ -172,12 +176,23 @@ impl Prover {
             }
             Baseline::Unavailable(why) => return Ok(Err(why.clone())),
         }
+        if let Some(addr) = self.runs_on_plan(dir) {
+            return Ok(Err(format!("a plan would run {addr}, which may write beside the copy that is planned")));
+        }
         let Some(terraform) = self.tools.terraform.clone() else { return Ok(Err("terraform is gone".to_owned())) };
         self.show(dir, tree)?;
         let copy = dir.under(self.unit(dir)?.scratch.root());
         let planned = plan(&terraform, &copy);
         self.show(dir, self.tree.clone())?;
         Ok(planned?)
+    }
+
+    /// A data source of a unit that does more than read when it is planned: the copy's folders lead to the source's.
+    fn runs_on_plan(&self, dir: &RelPath) -> Option<BlockAddr> {
+        let folders = &self.units.get(dir)?.folders;
+        let blocks = folders.iter().flat_map(|folder| self.base.module(folder)).flat_map(|file| file.body().blocks());
+        let mut addrs = blocks.map(Block::addr).filter(|addr| addr.keyword == "data");
+        addrs.find(|addr| addr.resource_type().is_some_and(|ty| ["archive_file", "external"].contains(&ty)))
     }
 
     /// Finds the fixes that terraform cannot plan with; where each alone can be planned, the latest is to blame.
@@ -217,6 +232,11 @@ impl Prover {
             };
             for fix in self.makers_of_replacement(dir, fixes, address, &names)? {
                 replaces.entry(fix).or_default().push(format!("terraform would replace {address}{by}"));
+            }
+        }
+        for address in after.destroyed.difference(&before.destroyed) {
+            for fix in self.makers_of_replacement(dir, fixes, address, &[])? {
+                replaces.entry(fix).or_default().push(format!("terraform would destroy {address}"));
             }
         }
         let note = (!before.deployed).then(|| "nothing is deployed that could be replaced".to_owned());
@@ -276,7 +296,6 @@ mod tests {
     use crate::finding::{Finding, Location, Tool};
     use crate::outcome::Applicability;
     use crate::process::{self, Cmd};
-    use crate::source::BlockAddr;
 
     /// `terraform_data` is built into terraform, so it is deployed without a network; what makes it be replaced is known.
     const MODULE: &str = "resource \"terraform_data\" \"a\" {\n  input            = 1\n  triggers_replace = \"x\"\n}\n";
@@ -384,14 +403,22 @@ mod tests {
         let json = br#"{ "format_version": "1.2", "resource_changes": [
             { "address": "a.b[0]", "mode": "managed", "change": { "actions": ["delete", "create"],
               "before": { "password": "secret" }, "replace_paths": [["engine"], ["rule", 0, "x"]] } },
+            { "address": "a.e", "mode": "managed", "change": { "actions": ["delete"] } },
             { "address": "a.c", "mode": "managed", "change": { "actions": ["update"] } },
             { "address": "data.a.d", "mode": "data", "change": { "actions": ["read"] } } ] }"#;
         let planned = Planned::read(json).unwrap();
         let names = BTreeSet::from(["engine".to_owned(), "rule".to_owned()]);
-        assert_eq!(planned, Planned { replaced: BTreeMap::from([("a.b[0]".into(), names)]), deployed: true });
+        assert_eq!(
+            planned,
+            Planned {
+                replaced: BTreeMap::from([("a.b[0]".into(), names)]),
+                destroyed: BTreeSet::from(["a.e".to_owned()]),
+                deployed: true,
+            }
+        );
         let before = Planned {
             replaced: BTreeMap::from([("a.b[0]".into(), BTreeSet::from(["engine".to_owned()]))]),
-            deployed: true,
+            ..planned.clone()
         };
         let new: Vec<_> = planned.new_against(&before).collect();
         assert_eq!(new, [(&"a.b[0]".to_owned(), vec!["rule"])]);
