@@ -87,8 +87,7 @@ pub(super) fn leading_to<'a>(schema: &'a Block, ty: &str) -> Vec<&'a str> {
             || noun == "resource"
             || noun == "target_resource"
     };
-    let settable = schema.attributes.iter().filter(|(_, attribute)| attribute.usage.is_settable());
-    settable.filter(|(name, attribute)| leads(name) && can_link(&attribute.ty)).map(|(name, _)| name.as_str()).collect()
+    linkable(schema).into_iter().filter(|name| leads(name)).collect()
 }
 
 /// All attributes of a block that could hold a reference to another one.

@@ -12,6 +12,7 @@
 mod companions;
 mod hcl;
 mod names;
+mod permutation;
 mod references;
 mod shapes;
 mod stage;
