@@ -106,8 +106,8 @@ fn seconds<S: serde::Serializer>(took: &Duration, s: S) -> Result<S::Ok, S::Erro
 pub enum Applicability {
     /// All gates ran and passed.
     Safe,
-    /// A gate could not run, a value needs a person's choice, or terraform would replace what is deployed (which is looked
-    /// at by the plan gate alone).
+    /// A gate could not run, a value needs a person's choice, or terraform may replace what is deployed: by the plan gate's
+    /// word, or by an argument that is known to force it.
     Review,
 }
 

@@ -67,7 +67,7 @@ pub struct Args {
     #[arg(long, value_name = "T", value_parser = temperature)]
     pub temperature: Option<f64>,
     /// Also have terraform plan in initialised modules, with your own settings, which may call your cloud; a fix that would
-    /// replace a resource is for review then
+    /// replace or destroy a resource is for review then
     #[arg(long)]
     pub plan: bool,
     /// Folder of prompts to use instead of the built-in ones

@@ -15,8 +15,8 @@ const KEPT_NAMES: usize = 6;
 const HINTS: [&str; 8] = ["type", "port", "from_port", "protocol", "path", "host", "role", "description"];
 
 /// For each block of the override, the position (among the target's blocks of that header) of the one that it means;
-/// `None` for a new one. One and one are the same block, unless the override's holds all and has another name. Several are matched by an attribute that names them, else in
-/// their order when the override has them all.
+/// `None` for a new one. One and one are the same block, unless the override's holds all and has another name. Several are
+/// matched by an attribute that names them, else in their order when the override has them all.
 ///
 /// # Errors
 /// When it cannot be told which one is meant.

@@ -1,8 +1,8 @@
 //! Drafts: tokens that an answer may go on with, guessed so that one forward pass can check several of them.
 //!
 //! In: the tokens so far, prompt and answer. Out: what stood behind the last place where the same few tokens stood before
-//! (prompt lookup decoding, <https://github.com/apoorvumang/prompt-lookup-decoding>): answers repeat the block, the worked
-//! examples and answers that were refused. A draft costs a wider pass and never changes the answer: each of its tokens is
+//! (inference with reference, <https://arxiv.org/abs/2304.04487>): answers repeat the block, the worked examples and answers
+//! that were refused. A draft costs a wider pass and never changes the answer: each of its tokens is
 //! chosen as if it were not there, and the pass's output behind the first wrong guess is dropped.
 
 /// Tokens that must have stood before, longest first.

@@ -165,8 +165,8 @@ impl<'m> Session<'m> {
         drafter: &mut Drafter,
         stats: &mut GenStats,
     ) -> Result<Tensor, ModelError> {
-        let ahead = self.outputs.as_ref().map_or(0, |outputs| outputs.dim(0).unwrap_or_default());
-        let first = self.tokens.len() - ahead.min(self.tokens.len());
+        let ahead = self.outputs.as_ref().map_or(Ok(0), |outputs| outputs.dim(0))?;
+        let first = self.tokens.len().saturating_sub(ahead);
         let right = self.tokens.iter().zip(known).skip(first).take_while(|(run, known)| run == known).count();
         if let (Some(outputs), true) = (&self.outputs, first + right == known.len() && right > 0) {
             return Ok(outputs.narrow(0, right - 1, 1)?.contiguous()?);

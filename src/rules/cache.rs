@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde_json::json;
-
 use super::Wish;
 use crate::exit::{ExitStatus, Failure};
 use crate::scanner::ScannerError;
 use crate::scanner::checkov::CheckovWorker;
 
 /// Raised when what the worker says of a rule changes: older files are left alone and not read.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Wishes that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -40,12 +37,6 @@ impl From<WishesError> for Failure {
     }
 }
 
-/// The wishes of one version of Checkov, as the file has them.
-#[derive(Debug, Deserialize)]
-struct File {
-    rules: BTreeMap<String, Wish>,
-}
-
 /// The wishes of all rules of a version of Checkov, by rule id. The worker is asked once, and the file is written whole; one
 /// that is not there or cannot be read is written anew.
 ///
@@ -61,14 +52,13 @@ fn wishes_with(
     ask: impl FnOnce() -> Result<Vec<Wish>, WishesError>,
 ) -> Result<BTreeMap<String, Wish>, WishesError> {
     let path = dir.join(format!("checkov-{version}-{FORMAT}.json"));
-    let known = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok());
-    if let Some(File { rules }) = known {
-        return Ok(rules);
+    if let Some(known) = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+        return Ok(known);
     }
     let rules: BTreeMap<String, Wish> = ask()?.into_iter().map(|wish| (wish.rule.clone(), wish)).collect();
     let write = || {
         std::fs::create_dir_all(dir)?;
-        crate::cache::write_whole(&path, &serde_json::to_vec(&json!({ "rules": rules }))?)
+        crate::cache::write_whole(&path, &serde_json::to_vec(&rules)?)
     };
     write().map_err(|source: std::io::Error| WishesError::Write { path: path.clone(), source })?;
     Ok(rules)
@@ -94,7 +84,7 @@ mod tests {
     #[test]
     fn a_damaged_file_is_written_anew() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(format!("checkov-1.0-{FORMAT}.json")), "{\"rules\": {\"A\"").unwrap();
+        std::fs::write(dir.path().join(format!("checkov-1.0-{FORMAT}.json")), "{\"A\": {\"ru").unwrap();
         wishes_with(dir.path(), "1.0", || asked("A")).unwrap();
         wishes_with(dir.path(), "1.0", || panic!("it is whole again")).unwrap();
     }

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::graph::strings;
+
 /// Longest list of types that is looked at.
 const LISTED: usize = 8;
 /// Alternatives that are looked at, at most: the normal form can be exponentially longer than the tree.
@@ -146,8 +148,7 @@ fn condition(attribute: &str, operator: &str, value: Option<&Value>, negated: bo
         Some(vec![Value::from(values.first()?.as_i64().or_else(|| values.first()?.as_str()?.parse().ok())? + by)])
     };
     let (test, values) = match positive {
-        "exists" => (Test::Exists, Vec::new()),
-        "is_not_empty" => (Test::Exists, Vec::new()),
+        "exists" | "is_not_empty" => (Test::Exists, Vec::new()),
         "is_empty" => (Test::NotExists, Vec::new()),
         "is_true" => (Test::Is, vec![Value::Bool(true)]),
         "is_false" => (Test::Is, vec![Value::Bool(false)]),
@@ -178,14 +179,6 @@ fn names(attribute: &str) -> Vec<String> {
     let plain = attribute.split("[?").next().unwrap_or_default().trim_start_matches("$.");
     let parts = plain.split('.').map(|part| part.split('[').next().unwrap_or_default());
     parts.filter(|part| !part.is_empty() && *part != "*" && part.parse::<usize>().is_err()).map(str::to_owned).collect()
-}
-
-fn strings(value: Option<&Value>) -> Vec<String> {
-    match value {
-        Some(Value::String(one)) => vec![one.clone()],
-        Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        _ => Vec::new(),
-    }
 }
 
 #[cfg(test)]

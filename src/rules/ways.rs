@@ -74,7 +74,8 @@ pub struct Surroundings<'a> {
 impl<'a> Surroundings<'a> {
     /// The connected blocks of some types.
     fn of_types(self, types: &[String]) -> impl Iterator<Item = &'a Block> {
-        let is = move |block: &&Block| block.labels.first().is_some_and(|ty| types.contains(ty));
+        let of_type = move |block: &&Block| block.labels.first().is_some_and(|ty| types.contains(ty));
+        let is = move |block: &&Block| block.keyword == "resource" && of_type(block);
         self.connected.iter().copied().filter(is)
     }
 }
@@ -103,7 +104,9 @@ impl Wish {
 fn of_graph(definition: &Value, around: Surroundings<'_>) -> Vec<Way> {
     let mut ways: Vec<Way> = Vec::new();
     for leaves in alternatives(definition) {
-        if let Some(way) = of_alternative(&leaves, around).filter(|way| !ways.contains(way))
+        // What cannot be decided is left as it is where something else is known to fail.
+        let way = of_alternative(&leaves, around, false).or_else(|| of_alternative(&leaves, around, true));
+        if let Some(way) = way.filter(|way| !ways.contains(way))
             && !ways.iter_mut().any(|known| known.take_values_of(&way))
         {
             ways.push(way);
@@ -116,8 +119,9 @@ fn of_graph(definition: &Value, around: Surroundings<'_>) -> Vec<Way> {
 }
 
 /// What is lacking for all of an alternative's conditions to hold. `None` when no override of one block, with new blocks
-/// after it, makes them so, or when they hold already: then it is not these that the rule fails by.
-fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>) -> Option<Way> {
+/// after it, makes them so, or when they hold already: then it is not these that the rule fails by. What stands but must
+/// be evaluated is taken for lacking if `undecided` says so.
+fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>, undecided: bool) -> Option<Way> {
     let ty = around.target.labels.first()?;
     let mut way = Way::default();
     let mut connections = Vec::new();
@@ -136,7 +140,7 @@ fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>) -> Option<Way> {
                 }
             }
             Leaf::Attribute(types, condition) if types.is_empty() || types.contains(ty) => {
-                way.target.extend(condition.lacking(&around.target.body)?);
+                way.target.extend(condition.lacking(&around.target.body, undecided)?);
             }
             Leaf::Attribute(types, condition) => of_others.push((types, condition)),
             Leaf::Connection(connection) => connections.push(connection),
@@ -160,13 +164,13 @@ fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>) -> Option<Way> {
     }
     for (types, condition) in of_others {
         if let Some(companion) = way.companions.iter_mut().find(|companion| types.contains(&companion.ty)) {
-            companion.wanted.extend(condition.lacking(&Body::default())?);
+            companion.wanted.extend(condition.lacking(&Body::default(), undecided)?);
             continue;
         }
         let standing: Vec<&Block> = around.of_types(types).collect();
         let mut failing = Vec::new();
         for block in &standing {
-            failing.extend(condition.lacking(&block.body)?.map(|wanted| (block.addr(), wanted)));
+            failing.extend(condition.lacking(&block.body, undecided)?.map(|wanted| (block.addr(), wanted)));
         }
         match failing.as_slice() {
             [] if standing.is_empty() => return None,
@@ -264,11 +268,12 @@ impl Way {
 }
 
 impl Condition {
-    /// What must be for it to hold, where it does not, or where nobody can tell. `None` when nothing that can be written
-    /// makes it hold.
-    fn lacking(&self, body: &Body) -> Option<Option<Wanted>> {
+    /// What must be for it to hold, where it does not; where nobody can tell, if `undecided` says so. `None` when nothing
+    /// that can be written makes it hold.
+    fn lacking(&self, body: &Body, undecided: bool) -> Option<Option<Wanted>> {
         let must = match (&self.test, self.holds(body)) {
             (_, Some(true)) => return Some(None),
+            (_, None) if !undecided => return Some(None),
             (Test::Is | Test::AtLeast | Test::AtMost, _) => Must::Be(self.values.clone()),
             (Test::Exists | Test::Like, _) => Must::Exist,
             // Another value has to be found for it, or none.
@@ -426,6 +431,15 @@ mod tests {
             attribute("t", "size", "exists", json!(null)), attribute("t", "mode", "not_equals", json!("public")),
         ] });
         assert_eq!(ways_of(definition, TARGET, &[]), [on_target(vec![wanted("mode", be(&[json!("closed")]))])]);
+    }
+
+    #[test]
+    fn what_must_be_evaluated_is_left_alone_unless_nothing_else_fails() {
+        let size = || attribute("t", "size", "equals", json!(1));
+        let mode = attribute("t", "mode", "equals", json!("closed"));
+        let closed = wanted("mode", be(&[json!("closed")]));
+        assert_eq!(ways_of(json!([size(), mode]), TARGET, &[]), [on_target(vec![closed])]);
+        assert_eq!(ways_of(size(), TARGET, &[]), [on_target(vec![wanted("size", be(&[json!(1)]))])]);
     }
 
     #[test]

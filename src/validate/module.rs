@@ -239,7 +239,7 @@ fn errors(
 }
 
 /// The first error that terraform tells; above those of the configuration `init` says that there are some.
-pub(super) fn first_error(text: &str) -> String {
+fn first_error(text: &str) -> String {
     let said: Vec<&str> = text.lines().map(|line| line.trim_start_matches(['│', '╷', '╵', ' '])).collect();
     let errors: Vec<usize> = (0..said.len()).filter(|&at| said[at].starts_with("Error: ")).collect();
     match errors.iter().find(|&&at| !said[at].contains("encountered problems during init")) {
@@ -250,6 +250,11 @@ pub(super) fn first_error(text: &str) -> String {
         }
         None => first_line(text).to_owned(),
     }
+}
+
+/// The summary of the first error alone: what follows it may hold values.
+pub(super) fn error_summary(text: &str) -> String {
+    first_error(text.lines().filter(|line| line.contains("Error: ")).collect::<Vec<_>>().join("\n").as_str())
 }
 
 fn first_line(text: &str) -> &str {

@@ -1,8 +1,9 @@
 //! The plan gate, asked for with `--plan`: what `terraform plan` would replace of what is deployed.
 //!
-//! In: the accepted fixes of a [`Prover`]. Out: a verdict for each, and which of them make terraform replace a resource.
+//! In: the accepted fixes of a [`Prover`]. Out: a verdict for each, and which of them make terraform replace or destroy a
+//! resource.
 //! It is the one gate that runs with the user's own settings and lets providers call their cloud. Of a plan, which may hold
-//! secrets, caulk keeps addresses and the names of attributes; the file is deleted at once.
+//! secrets, caulk keeps addresses and the names of attributes, and of an error its first line; the file is deleted at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -107,11 +108,11 @@ fn planned(terraform: &Terraform, dir: &Path) -> Result<Result<Planned, String>,
     let file = folder.path().join("plan");
     let out = terraform.plan(dir, &file, PLAN_LIMIT)?;
     if !out.success() {
-        return Ok(Err(module::first_error(&out.stderr_text())));
+        return Ok(Err(module::error_summary(&out.stderr_text())));
     }
     let shown = terraform.show_plan(dir, &file, PLAN_LIMIT)?;
     Ok(match Planned::read(&shown.stdout) {
-        _ if !shown.success() => Err(module::first_error(&shown.stderr_text())),
+        _ if !shown.success() => Err(module::error_summary(&shown.stderr_text())),
         Ok(planned) => Ok(planned),
         Err(error) => Err(format!("terraform show gave no plan: {error}")),
     })
@@ -122,6 +123,7 @@ impl Prover {
     /// could without. The modules that other root modules call are planned from the one that the finding was scanned from.
     pub(super) fn plan(&mut self) -> Result<BTreeMap<FixId, Vec<String>>, ProofError> {
         let mut fallen = BTreeMap::new();
+        let mut replaces = BTreeMap::<FixId, Vec<String>>::new();
         self.plans.clear();
         let live = self.live();
         let dirs: BTreeSet<RelPath> = live.iter().map(|fix| self.pending[*fix].case.unit.clone()).collect();
@@ -129,19 +131,31 @@ impl Prover {
             let fixes: BTreeSet<FixId> =
                 live.iter().copied().filter(|fix| self.pending[*fix].case.unit == dir).collect();
             let start = Instant::now();
-            let (judgement, replaces) = match self.plan_both(&dir)? {
-                Ok((before, after)) => self.compare_plans(&dir, &fixes, &before, &after)?,
-                Err(Unplanned::Before(why)) => (Judgement::Unavailable { why }, BTreeMap::new()),
-                Err(Unplanned::After(why)) => {
-                    fallen.extend(self.blame_plan(&dir, &fixes, &why)?);
-                    continue;
+            let judgement = match self.plan_both(&dir)? {
+                Ok((before, after)) => {
+                    for (fix, reason) in self.compare_plans(&dir, &before, &after)? {
+                        replaces.entry(fix).or_default().push(reason);
+                    }
+                    let note = (!before.deployed).then(|| "the plan knows of nothing that is deployed".to_owned());
+                    Judgement::Pass { note }
                 }
+                Err(Unplanned::Before(why)) => Judgement::Unavailable { why },
+                // A cloud that no longer answers is not the fixes' fault.
+                Err(Unplanned::After(why)) => match self.plan_tree(&dir, self.base.clone())? {
+                    Err(why) => Judgement::Unavailable { why },
+                    Ok(_) => {
+                        fallen.extend(self.blame_plan(&dir, &fixes, &why)?);
+                        continue;
+                    }
+                },
             };
             let verdict = Verdict { gate: Gate::Plan, judgement, took: start.elapsed() };
             for fix in fixes {
-                let replaces = replaces.get(&fix).cloned().unwrap_or_default();
-                self.plans.insert(fix, PlanVerdict { verdict: verdict.clone(), replaces });
+                self.plans.insert(fix, PlanVerdict { verdict: verdict.clone(), replaces: Vec::new() });
             }
+        }
+        for (fix, plan) in &mut self.plans {
+            plan.replaces = replaces.remove(fix).unwrap_or_default();
         }
         Ok(fallen)
     }
@@ -216,52 +230,46 @@ impl Prover {
         Ok(fallen)
     }
 
-    /// What the fixes of a unit make terraform replace, for each that does.
+    /// What fixes make terraform replace or destroy in a unit, by fix.
     fn compare_plans(
         &self,
         dir: &RelPath,
-        fixes: &BTreeSet<FixId>,
         before: &Planned,
         after: &Planned,
-    ) -> Result<(Judgement, BTreeMap<FixId, Vec<String>>), ProofError> {
-        let mut replaces = BTreeMap::<_, Vec<_>>::new();
+    ) -> Result<Vec<(FixId, String)>, ProofError> {
+        let mut told = Vec::new();
         for (address, names) in after.new_against(before) {
             let by = match names.as_slice() {
                 [] => String::new(),
                 names => format!("; what forces it: {}", names.join(", ")),
             };
-            for fix in self.makers_of_replacement(dir, fixes, address, &names)? {
-                replaces.entry(fix).or_default().push(format!("terraform would replace {address}{by}"));
-            }
+            let makers = self.makers_of_replacement(dir, address, &names)?;
+            told.extend(makers.into_iter().map(|fix| (fix, format!("terraform would replace {address}{by}"))));
         }
         for address in after.destroyed.difference(&before.destroyed) {
-            for fix in self.makers_of_replacement(dir, fixes, address, &[])? {
-                replaces.entry(fix).or_default().push(format!("terraform would destroy {address}"));
-            }
+            let makers = self.makers_of_replacement(dir, address, &[])?;
+            told.extend(makers.into_iter().map(|fix| (fix, format!("terraform would destroy {address}"))));
         }
-        let note = (!before.deployed).then(|| "nothing is deployed that could be replaced".to_owned());
-        Ok((Judgement::Pass { note }, replaces))
+        Ok(told)
     }
 
-    /// The fixes that change one of these attributes of a resource; where none does, those of its block; else all.
+    /// The fixes that change one of these attributes of a resource. Where none does, the change comes from elsewhere: any of
+    /// those in the unit's folders may be behind it, whichever root module they were proven from.
     fn makers_of_replacement(
         &self,
         dir: &RelPath,
-        fixes: &BTreeSet<FixId>,
         address: &str,
         names: &[&str],
     ) -> Result<BTreeSet<FixId>, ProofError> {
-        let Some((file, block)) = address.parse::<ResourceAddr>().ok().and_then(|addr| self.base.resolve(dir, &addr))
-        else {
-            return Ok(fixes.clone());
+        let here = |fix: &FixId| {
+            let folder = self.pending[*fix].case.file.parent();
+            self.units.get(dir).is_some_and(|unit| unit.folders.contains(&folder))
         };
-        let of_block = |fix: &&FixId| {
-            let case = &self.pending[**fix].case;
-            case.file == *file.path() && case.block == block.addr()
-        };
-        let of_block: BTreeSet<FixId> = fixes.iter().filter(of_block).copied().collect();
+        let fixes: BTreeSet<FixId> = self.live().into_iter().filter(here).collect();
+        let resolved = address.parse::<ResourceAddr>().ok().and_then(|addr| self.base.resolve(dir, &addr));
+        let Some((file, block)) = resolved else { return Ok(fixes) };
         let mut touching = BTreeSet::new();
-        for &fix in &of_block {
+        for &fix in fixes.iter().filter(|fix| self.pending[**fix].case.block == block.addr()) {
             let with = self.tree_with(&self.part(fix))?;
             let changed = with.find(&file.path().parent(), &block.addr());
             let touches = |name: &&str| changed.is_some_and(|(f, b)| items(f, b, name) != items(file, block, name));
@@ -269,7 +277,7 @@ impl Prover {
                 touching.insert(fix);
             }
         }
-        Ok([touching, of_block].into_iter().find(|found| !found.is_empty()).unwrap_or_else(|| fixes.clone()))
+        Ok(if touching.is_empty() { fixes } else { touching })
     }
 
     /// A fix with what it builds on.

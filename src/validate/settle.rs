@@ -41,7 +41,8 @@ pub struct Sealed {
 
 impl Prover {
     /// Scans all changed modules together, with every scanner that is there, and each fix alone, with what it builds on,
-    /// as its patch will be applied; has terraform plan, where that was asked for. What does not stand is withdrawn with what builds on it, until all stand.
+    /// as its patch will be applied; has terraform plan, where that was asked for. What does not stand is withdrawn with what
+    /// builds on it, until all stand.
     ///
     /// # Errors
     /// When a scanner that is there fails, or the user interrupts.
@@ -297,12 +298,12 @@ impl Prover {
     /// does.
     fn fails_alone(&mut self, dir: &RelPath, fix: FixId, part: &BTreeSet<FixId>) -> Result<Vec<String>, ProofError> {
         self.unit(dir)?;
-        self.show(dir, self.tree_with(part)?)?;
+        let with = self.tree_with(part)?;
+        self.show(dir, with.clone())?;
         let (mut reasons, keys) = self.holds(dir, &BTreeSet::from([fix]))?;
         // As the patch leaves the lines, not as they stood among those of other fixes.
-        let (base, with) = (&self.base, self.tree_with(part)?);
         let case = &self.pending[fix].case;
-        let formatted = format::judge(self.tools.terraform.as_ref(), base, &with, &case.file, &case.block);
+        let formatted = format::judge(self.tools.terraform.as_ref(), &self.base, &with, &case.file, &case.block);
         if let Judgement::Reject { reasons: more } =
             module::or_unavailable(formatted, |why| Judgement::Unavailable { why })?
         {

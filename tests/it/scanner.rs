@@ -144,6 +144,7 @@ fn rules_say_what_they_want() {
     assert_eq!(graph.resource_types, ["aws_s3_bucket"]);
     assert_eq!((data.resource_types.as_slice(), data.code), (&["aws_iam_policy_document".to_owned()][..], true));
     assert!(module.source.as_ref().is_some_and(|s| s.contains("COMMIT_ID_PATTERN = ")));
+    assert!(found.iter().all(|wish| !wish.to_prompt(1600).is_empty()));
     for wish in wishes.values() {
         let text = wish.to_prompt(1600);
         assert!(text.chars().count() <= 1600 && !text.contains("__init__"), "{}: {text}", wish.rule);

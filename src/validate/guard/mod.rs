@@ -258,6 +258,11 @@ resource "aws_security_group" "web" {
         let first = "kms_master_key_id = aws_kms_key.k[0].id";
         assert!(changed(&key("var.on ? 1 : 0"), first).review[0].contains("count is not 0"));
         assert_eq!(changed(&key("2"), first), Guarded::default());
+        for (header, named) in [("data \"aws_kms_key\" \"k\"", "data.aws_kms_key.k"), ("module \"k\"", "module.k")] {
+            let around = format!("{header} {{\n  count = var.on ? 1 : 0\n}}\n");
+            let guarded = changed(&around, &format!("kms_master_key_id = {named}[0].id"));
+            assert!(guarded.review.iter().any(|reason| reason.contains("count is not 0")), "{guarded:?}");
+        }
         let variable = |default: &str| format!("variable \"key\" {{\n{default}}}\n");
         assert!(changed(&variable(""), "kms_master_key_id = var.key").review[0].contains("var.key has no default"));
         assert_eq!(changed(&variable("  default = \"\"\n"), "kms_master_key_id = var.key"), Guarded::default());

@@ -19,7 +19,7 @@ static SUPPRESSION: LazyLock<Regex> = LazyLock::new(|| {
 static READERS: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b(file\w*|templatefile|pathexpand)\s*\("));
 
 /// References to the first of several instances.
-static FIRST: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b([a-z][a-z0-9_]*\.[A-Za-z_][\w-]*)\[0\]"));
+static FIRST: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b((?:data\.)?[a-z][a-z0-9_]*\.[A-Za-z_][\w-]*)\[0\]"));
 
 pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
     kept_and_untouched(change, guarded);
@@ -62,8 +62,13 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
 
 /// Whether a block's count is anything but a number.
 fn may_be_none(tree: &SourceTree, dir: &RelPath, name: &str) -> bool {
-    let Some((ty, name)) = name.split_once('.') else { return false };
-    let found = tree.find(dir, &BlockAddr::resource(ty, name));
+    let labels = |labels: &[&str]| labels.iter().map(|label| (*label).to_owned()).collect();
+    let (keyword, labels) = match name.split('.').collect::<Vec<_>>().as_slice() {
+        ["data", rest @ ..] => ("data", labels(rest)),
+        ["module", name] => ("module", labels(&[name])),
+        rest => ("resource", labels(rest)),
+    };
+    let found = tree.find(dir, &BlockAddr { keyword: keyword.to_owned(), labels });
     let count = found.and_then(|(_, block)| block.body.attribute("count"));
     count.is_some_and(|count| count.expr.to_string().trim().parse::<u64>().is_ok_and(|n| n == 0) || !count.is_literal())
 }
