@@ -3,6 +3,7 @@
 use candle_core::{Device, DeviceLocation};
 
 use super::ModelError;
+use super::error::in_words;
 
 /// The device that a user names.
 ///
@@ -20,13 +21,13 @@ pub fn parse_device(name: &str) -> Result<Device, ModelError> {
             if !cfg!(feature = "cuda") {
                 return Err(built_without("cuda"));
             }
-            Device::new_cuda(ordinal).map_err(|e| fail(e.to_string()))
+            Device::new_cuda(ordinal).map_err(|e| fail(in_words(&e)))
         }
         ("metal", _) if name == "metal" => {
             if !cfg!(feature = "metal") {
                 return Err(built_without("metal"));
             }
-            Device::new_metal(0).map_err(|e| fail(e.to_string()))
+            Device::new_metal(0).map_err(|e| fail(in_words(&e)))
         }
         _ => Err(fail("there are `cpu`, `cuda`, `cuda:N` and `metal`".to_owned())),
     }

@@ -116,11 +116,19 @@ pub enum ModelError {
         context: usize,
     },
     /// A tensor operation failed.
-    #[error("the model's computation failed: {0}")]
+    #[error("the model's computation failed: {}", in_words(.0))]
     Compute(#[from] candle_core::Error),
     /// The user stopped the work.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+/// An error of candle's without the backtrace, which it carries in its text where `RUST_BACKTRACE` is set.
+pub(super) fn in_words(error: &candle_core::Error) -> String {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => in_words(inner),
+        error => error.to_string(),
+    }
 }
 
 impl ModelError {
@@ -159,5 +167,18 @@ impl From<ModelError> for Failure {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backtraces_are_not_told() {
+        let backtrace = Box::new(std::backtrace::Backtrace::force_capture());
+        let inner = Box::new(candle_core::Error::msg("out of memory"));
+        let error = ModelError::from(candle_core::Error::WithBacktrace { inner, backtrace });
+        assert_eq!(error.to_string(), "the model's computation failed: out of memory");
     }
 }

@@ -29,11 +29,8 @@ impl Gguf {
         let read = |source| ModelError::Read { file: file.to_owned(), source };
         let handle = File::open(file).map_err(read)?;
         let has = handle.metadata().map_err(read)?.len();
-        let content =
-            Content::read(&mut BufReader::with_capacity(1 << 20, handle)).map_err(|e| ModelError::NotGguf {
-                file: file.to_owned(),
-                why: e.to_string().lines().next().unwrap_or_default().to_owned(),
-            })?;
+        let content = Content::read(&mut BufReader::with_capacity(1 << 20, handle))
+            .map_err(|e| ModelError::NotGguf { file: file.to_owned(), why: super::error::in_words(&e) })?;
         let needs = content.tensor_infos.values().map(|t| {
             let elements = t.shape.dims().iter().fold(1u64, |product, &dim| product.saturating_mul(dim as u64));
             let bytes = (elements / t.ggml_dtype.block_size() as u64).saturating_mul(t.ggml_dtype.type_size() as u64);
