@@ -30,6 +30,7 @@ fn grammar_of(schemas: &Schemas, ty: &str) -> Option<Grammar> {
         schemas: schemas.clone(),
         companion_types: companion_types(ty, [], known.iter().map(String::as_str)),
         ways: Vec::new(),
+        found: Vec::new(),
         house: Arc::default(),
         shapes: Shapes::default(),
     })

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use clap::{Args as _, FromArgMatches};
 
 use crate::cache::Cache;
-use crate::engine::{self, Effort, Inputs, LocalModel, Replay, Writer};
+use crate::engine::{self, Effort, Forced, Inputs, LocalModel, Replay, Writer};
 use crate::exit::{ExitStatus, Failure};
 use crate::finding::{Finding, Tool};
+use crate::grammar;
 use crate::model::{self, Model, ModelError};
 use crate::outcome::{ModelIdentity, Refused, RunReport, ToolVersion};
 use crate::output::{self, stdout::print, style::Style};
@@ -18,11 +20,11 @@ use crate::progress::{Progress, Unit};
 use crate::prompt::Prompts;
 use crate::report;
 use crate::report::filter::Filter;
-use crate::rules::{self, Wish};
+use crate::rules::{self, House, Wish};
 use crate::scanner::checkov::{CheckovWorker, ScanRequest};
 use crate::scanner::trivy::Trivy;
 use crate::scanner::{self, ScannerError};
-use crate::schema::Schemas;
+use crate::schema::{Kind, Schemas};
 use crate::setup::{self, ModelFile};
 use crate::source::RelPath;
 use crate::validate::{Terraform, Tools};
@@ -39,7 +41,7 @@ pub struct Args {
     pub report: Vec<PathBuf>,
     #[command(flatten)]
     pub filter: Filter,
-    /// The model: a name of `caulk model list`, or a GGUF file
+    /// The model: a name of `caulk model list`, or a GGUF file; `none` writes only what the rules leave no choice about
     #[arg(long, value_name = "NAME|FILE", default_value = setup::DEFAULT_MODEL)]
     pub model: String,
     /// Where the model runs: cpu, cuda:N, metal
@@ -98,6 +100,9 @@ pub enum Format {
     Sarif,
 }
 
+/// The name that stands for no model.
+const NO_MODEL: &str = "none";
+
 fn temperature(text: &str) -> Result<f64, String> {
     let temperature: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
     (temperature > 0.0 && temperature <= 10.0).then_some(temperature).ok_or("it must be above 0, and at most 10".into())
@@ -121,7 +126,7 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
     // All of the root: what is in scope may refer to, or be called from, what is not.
     let tree = super::load(&root, &[RelPath::default()])?;
     let found = findings(args, &root, &scope, checkov.as_mut(), progress)?;
-    let (wishes, companion_types) = wishes(cache, checkov.as_mut())?;
+    let Rulebook { wishes, house, companion_types } = rulebook(cache, checkov.as_mut(), &schemas)?;
     let trivy = cache.trivy().map(Trivy::new);
     let terraform = Terraform::find();
     let versions = versions(checkov.as_mut(), trivy.as_ref(), terraform.as_ref())?;
@@ -133,6 +138,7 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
         unscanned: found.unscanned,
         refused: found.refused,
         wishes: &wishes,
+        house: Arc::new(house),
         companion_types: &companion_types,
         prompts: &prompts,
         versions,
@@ -146,6 +152,7 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
     };
     let report = match loading {
         Loading::Replay(mut replay) => engine::run(inputs, tools, &mut replay, &effort, progress)?,
+        Loading::None => engine::run(inputs, tools, &mut Forced, &effort, progress)?,
         Loading::Model(file, handle) => {
             let model = wait_for_model(handle, progress)?;
             let identity = ModelIdentity {
@@ -165,11 +172,16 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
 enum Loading {
     Model(Box<ModelFile>, JoinHandle<Result<Model, ModelError>>),
     Replay(Replay),
+    /// There is no model.
+    None,
 }
 
 fn start_loading(args: &Args, cache: &Cache) -> Result<Loading, Failure> {
     if let Some(log) = &args.replay {
         return Ok(Loading::Replay(Replay::open(log)?));
+    }
+    if args.model == NO_MODEL {
+        return Ok(Loading::None);
     }
     let file = setup::find_model(cache, &args.model)?;
     let device = model::parse_device(&args.device)?;
@@ -221,14 +233,28 @@ fn findings(
     Ok(Found { findings: args.filter.apply(findings), unscanned, refused })
 }
 
-/// What all rules of the scanner want, and the resource types that it knows.
-fn wishes(
-    cache: &Cache,
-    checkov: Option<&mut CheckovWorker>,
-) -> Result<(BTreeMap<String, Wish>, BTreeSet<String>), Failure> {
-    let Some(worker) = checkov else { return Ok((BTreeMap::new(), BTreeSet::new())) };
+/// What the scanner says of its rules.
+#[derive(Default)]
+struct Rulebook {
+    wishes: BTreeMap<String, Wish>,
+    house: House,
+    /// The resource types that it knows.
+    companion_types: BTreeSet<String>,
+}
+
+fn rulebook(cache: &Cache, checkov: Option<&mut CheckovWorker>, schemas: &Schemas) -> Result<Rulebook, Failure> {
+    let Some(worker) = checkov else { return Ok(Rulebook::default()) };
     let version = worker.version()?.to_owned();
-    Ok((rules::wishes(&cache.wishes_dir(), &version, worker)?, worker.resource_types()?))
+    let dir = cache.wishes_dir();
+    let wishes = rules::wishes(&dir, &version, worker)?;
+    let types = || {
+        let named = wishes.values().filter(|wish| wish.graph.is_some()).flat_map(Wish::types_named);
+        let types: BTreeSet<&str> = named.chain(grammar::SECURING).collect();
+        let schema = |ty: &str| Some((ty.to_owned(), schemas.get(Kind::Resource, ty)?.0.with_lifecycle()));
+        types.into_iter().filter_map(schema).collect()
+    };
+    let house = rules::house(&dir, &version, &wishes, types, worker)?;
+    Ok(Rulebook { house, companion_types: worker.resource_types()?, wishes })
 }
 
 fn versions(

@@ -10,13 +10,13 @@ use crate::grammar::{self, Grammar, Names, Scope, Shapes};
 use crate::model::Sampling;
 use crate::outcome::{Attempt, Judgement};
 use crate::prompt::{Ask, Prompts, Refusal};
-use crate::rules::{House, Surroundings, Way, Wish};
+use crate::rules::{House, Surroundings, Wanted, Way, Wish};
 use crate::schema::Schemas;
 use crate::source::context::{self, Target};
 use crate::source::{Block, RelPath, SourceTree, references};
 use crate::validate::Case;
 
-use super::{Effort, EngineError, WriteRequest, Writer, Written};
+use super::{Effort, EngineError, WriteError, WriteRequest, Writer, Written};
 
 /// Characters of the rule's wish in the prompt, at most.
 const WISH_CHARS: usize = 1600;
@@ -41,11 +41,22 @@ pub(super) struct Question {
     ways: Vec<Grammar>,
 }
 
+/// What a try's answer is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lead {
+    /// Nothing but the language of answers.
+    Free,
+    /// One of the ways that running the rule has found.
+    Found,
+    /// A way that the rule tells, by its position.
+    Way(usize),
+}
+
 /// One try: which question is asked, and which way its answer has to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Try {
     pub question: usize,
-    pub way: Option<usize>,
+    lead: Lead,
     /// Whether it is answered greedily: those that go the rule's own ways, the first one after them, and the first that is
     /// told why that was refused.
     greedy: bool,
@@ -55,9 +66,11 @@ pub(super) struct Try {
 pub(super) fn tries(questions: &[Question], effort: &Effort, first_round: bool) -> Vec<Try> {
     let mut tries = Vec::new();
     for (question, asked) in questions.iter().enumerate().filter(|_| first_round) {
-        tries.extend((0..asked.ways.len()).map(|way| Try { question, way: Some(way), greedy: true }));
+        let found = (0..asked.grammar.found()).map(|_| Lead::Found);
+        let leads = found.chain((0..asked.ways.len()).map(Lead::Way));
+        tries.extend(leads.map(|lead| Try { question, lead, greedy: true }));
     }
-    tries.extend((0..effort.candidates).map(|n| Try { question: 0, way: None, greedy: first_round && n < 2 }));
+    tries.extend((0..effort.candidates).map(|n| Try { question: 0, lead: Lead::Free, greedy: first_round && n < 2 }));
     tries
 }
 
@@ -65,6 +78,8 @@ pub(super) fn tries(questions: &[Question], effort: &Effort, first_round: bool) 
 pub(super) struct Rules<'a> {
     /// What the finding's rule wants.
     pub wish: Option<&'a Wish>,
+    /// What would satisfy it, as running it has shown.
+    pub explored: &'a [Vec<Wanted>],
     /// What all rules want of new blocks.
     pub house: &'a Arc<House>,
     /// The resource types that it knows.
@@ -88,9 +103,11 @@ pub(super) fn prepare(
     let types = companion_types_of(case, rules.wish, rules.types);
     let around = Surroundings { target: block, connected: &connected(tree, case), types: &types };
     let is_resource = case.block.resource_type().is_some();
-    let ways = rules.wish.filter(|_| is_resource).map(|wish| wish.ways(around)).unwrap_or_default();
+    let told = rules.wish.filter(|_| is_resource && rules.explored.is_empty());
+    let ways = told.map(|wish| wish.ways(around)).unwrap_or_default();
+    let found = Way::found(rules.explored.to_vec(), block);
     let (instead, own): (Vec<Way>, Vec<Way>) = ways.into_iter().partition(|way| way.instead.is_some());
-    let mut questions = vec![question(tree, case, rules, own, schemas.clone(), effort, writer)?];
+    let mut questions = vec![question(tree, case, rules, (own, found), schemas.clone(), effort, writer)?];
     for way in instead {
         let Some((file, block)) = way.instead.as_ref().and_then(|addr| tree.find(&dir, addr)) else { continue };
         if !(rules.may_change)(file.path()) {
@@ -98,7 +115,7 @@ pub(super) fn prepare(
         }
         let case = Case { file: file.path().clone(), block: block.addr(), ..case.clone() };
         // Only the way is asked for: what else to change in a block that nothing was found in, nobody knows.
-        questions.extend(question(tree, &case, rules, vec![way], schemas.clone(), effort, writer).ok());
+        questions.extend(question(tree, &case, rules, (vec![way], Vec::new()), schemas.clone(), effort, writer).ok());
     }
     Ok(questions)
 }
@@ -107,7 +124,7 @@ fn question(
     tree: &SourceTree,
     case: &Case,
     rules: &Rules<'_>,
-    ways: Vec<Way>,
+    (ways, found): (Vec<Way>, Vec<Way>),
     schemas: Schemas,
     effort: &Effort,
     writer: &dyn Writer,
@@ -124,6 +141,7 @@ fn question(
         schemas,
         companion_types: companion_types_of(case, wish, rules.types),
         ways,
+        found,
         house: rules.house.clone(),
         shapes: shapes_of(tree, case, wish),
     };
@@ -174,7 +192,7 @@ fn companion_types_of(case: &Case, wish: Option<&Wish>, known: &BTreeSet<String>
 /// How a try's answer is chosen. Those after one that repeated an earlier answer are sampled too.
 pub(super) fn sampling(this: Try, finding: &Finding, number: usize, attempts: &[Attempt], effort: &Effort) -> Sampling {
     let repeated = attempts.last().is_some_and(|attempt| attempt.verdicts.is_empty());
-    if effort.temperature.is_none() && this.greedy && (this.way.is_some() || !repeated) {
+    if effort.temperature.is_none() && this.greedy && (this.lead != Lead::Free || !repeated) {
         return Sampling::Greedy;
     }
     let digest = Sha256::digest(format!("{}\0{}\0{number}", effort.seed, finding.id));
@@ -197,8 +215,10 @@ pub(super) fn refusals(attempts: &[Attempt], taken_back: &[String]) -> Vec<Refus
 /// One attempt at a question.
 pub(super) struct Asking<'a> {
     pub question: &'a Question,
-    /// The way that the answer has to go.
-    pub way: Option<usize>,
+    /// What its answer is held to.
+    pub this: Try,
+    /// The answers before it.
+    pub earlier: &'a [Attempt],
     /// What the prompt says of refused answers.
     pub refusals: &'a [Refusal],
     /// Its number, from 1.
@@ -213,7 +233,7 @@ pub(super) fn attempt(
     effort: &Effort,
     writer: &mut dyn Writer,
 ) -> Result<Attempt, EngineError> {
-    let &Asking { question, way, refusals, number, sampling } = asking;
+    let &Asking { question, this, earlier, refusals, number, sampling } = asking;
     let turns = prompts.turns(&Ask {
         rule: &question.case.finding.rule,
         title: &question.title,
@@ -233,7 +253,15 @@ pub(super) fn attempt(
             max_tokens: effort.answer_tokens,
         })
     };
-    let first = way.and_then(|way| question.ways.get(way)).unwrap_or(&question.grammar);
+    let led = match this.lead {
+        Lead::Free => None,
+        Lead::Way(way) => question.ways.get(way).cloned(),
+        Lead::Found => {
+            let gone: Vec<&str> = earlier.iter().map(|attempt| attempt.answer.as_str()).collect();
+            question.grammar.one_of_found(&gone).map_err(WriteError::Grammar)?
+        }
+    };
+    let first = led.as_ref().unwrap_or(&question.grammar);
     let mut written = write(first)?;
     let mut grammars = vec![first.lark().to_owned()];
     while written.complete

@@ -22,7 +22,7 @@ use crate::source::{RelPath, SourceError, SourceTree};
 use crate::validate::{Case, ProofError, Prover, Tools, Withdrawn};
 
 pub use locate::{Located, locate};
-pub use writer::{LocalModel, Replay, WriteError, WriteRequest, Writer, Written};
+pub use writer::{Forced, LocalModel, Replay, WriteError, WriteRequest, Writer, Written};
 
 /// How hard to try.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +73,8 @@ pub struct Inputs<'a> {
     pub refused: Vec<Refused>,
     /// What the rules of the scanner want, all of them, by rule id.
     pub wishes: &'a BTreeMap<String, Wish>,
+    /// What they want of new blocks.
+    pub house: Arc<House>,
     /// Resource types that companions may have.
     pub companion_types: &'a BTreeSet<String>,
     /// The prompts.
@@ -151,14 +153,13 @@ pub fn run(
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let mut work: Vec<Work> = locate(&inputs.tree, inputs.findings.clone()).into_iter().map(Work::new).collect();
     let mut prover = Prover::new(inputs.tree.clone(), tools);
-    let house = Arc::new(House::of(inputs.wishes.values()));
     {
         let task = progress.task("fixing", work.len() as u64, Unit::Items);
         for round in 0..effort.rounds.max(1) {
             for item in work.iter_mut().filter(|item| item.is_open()) {
                 interrupt::check()?;
                 let begun = Instant::now();
-                one(item, &inputs, &house, &mut prover, writer, effort, &task)?;
+                one(item, &inputs, &mut prover, writer, effort, &task)?;
                 item.seconds += begun.elapsed().as_secs_f64();
                 if round == 0 || !item.taken_back.is_empty() {
                     task.line(&item.progress());
@@ -205,7 +206,6 @@ pub fn run(
 fn one(
     item: &mut Work,
     inputs: &Inputs<'_>,
-    house: &Arc<House>,
     prover: &mut Prover,
     writer: &mut dyn Writer,
     effort: &Effort,
@@ -223,7 +223,18 @@ fn one(
     let rule = inputs.wishes.get(&case.finding.rule);
     let schemas = prover.schemas(&case)?;
     let may_change = |path: &RelPath| inputs.is_in_scope(path) && !locate::is_linked(&inputs.tree, path);
-    let rules = ask::Rules { wish: rule, house, types: inputs.companion_types, may_change: &may_change };
+    // The conditions of a graph rule are told as they are.
+    let explored = match rule {
+        Some(wish) if wish.graph.is_none() => prover.explored(&case, &schemas)?,
+        _ => Vec::new(),
+    };
+    let rules = ask::Rules {
+        wish: rule,
+        explored: &explored,
+        house: &inputs.house,
+        types: inputs.companion_types,
+        may_change: &may_change,
+    };
     let asked = ask::prepare(prover.tree(), &case, &rules, schemas, effort, writer);
     let questions = match asked {
         Ok(questions) => questions,
@@ -243,7 +254,8 @@ fn one(
         }
         let sampling = ask::sampling(this, &case.finding, number, &item.attempts, effort);
         let refusals = ask::refusals(&item.attempts, &item.taken_back);
-        let asking = ask::Asking { question, way: this.way, refusals: &refusals, number, sampling };
+        let earlier = &item.attempts;
+        let asking = ask::Asking { question, this, earlier, refusals: &refusals, number, sampling };
         let asked = ask::attempt(&asking, inputs.prompts, effort, writer);
         let mut attempt = match asked {
             Ok(attempt) => attempt,

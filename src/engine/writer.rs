@@ -1,4 +1,4 @@
-//! Who writes the answers: the local model, or the audit log of an earlier run.
+//! Who writes the answers: the local model, the audit log of an earlier run, or nobody where a grammar leaves one sentence.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -133,6 +133,27 @@ impl Writer for LocalModel<'_> {
     }
 }
 
+/// No model: only what a grammar leaves no choice about is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Forced;
+
+impl Writer for Forced {
+    fn write(&mut self, request: &WriteRequest<'_>) -> Result<Written, WriteError> {
+        let sentence = request.grammar.only_sentence()?;
+        let complete = sentence.is_some();
+        let text = sentence.unwrap_or_default();
+        Ok(Written { prompt: turns_as_text(request.turns), text, complete, stats: GenStats::default() })
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        about_tokens(text)
+    }
+
+    fn identity(&self) -> ModelIdentity {
+        ModelIdentity { name: "none".to_owned(), ..ModelIdentity::default() }
+    }
+}
+
 /// The answers of an audit log, so that a run can be proven again without a model.
 #[derive(Debug)]
 pub struct Replay {
@@ -199,21 +220,33 @@ impl Writer for Replay {
     fn write(&mut self, request: &WriteRequest<'_>) -> Result<Written, WriteError> {
         let recorded = self.answers.get(&(request.finding.to_owned(), request.number)).cloned();
         // An answer that the grammar does not allow today is none, however it came about.
+        let allowed = |answer: &str| -> Result<bool, GrammarError> {
+            Ok(request.language.accepts(answer)? || request.grammar.accepts(answer)?)
+        };
         let answer = match recorded {
-            Some(answer) => request.language.accepts(&answer)?.then_some(answer),
+            Some(answer) => allowed(&answer)?.then_some(answer),
             None => None,
         };
-        let prompt = request.turns.iter().map(|turn| turn.content.as_str()).collect::<Vec<_>>().join("\n\n");
+        let prompt = turns_as_text(request.turns);
         let complete = answer.is_some();
         Ok(Written { prompt, text: answer.unwrap_or_default(), complete, stats: GenStats::default() })
     }
 
-    /// By the rule of thumb of four bytes a token.
     fn count_tokens(&self, text: &str) -> usize {
-        text.len().div_ceil(4)
+        about_tokens(text)
     }
 
     fn identity(&self) -> ModelIdentity {
         self.identity.clone()
     }
+}
+
+/// A prompt where there is no model whose template it could follow.
+fn turns_as_text(turns: &[ChatTurn]) -> String {
+    turns.iter().map(|turn| turn.content.as_str()).collect::<Vec<_>>().join("\n\n")
+}
+
+/// Tokens by the rule of thumb of four bytes each.
+fn about_tokens(text: &str) -> usize {
+    text.len().div_ceil(4)
 }

@@ -24,7 +24,7 @@ const HERE: [&str; 7] = [
 const DOCUMENTS: [&str; 2] = ["aws_iam_policy_document", "google_iam_policy"];
 
 /// What much else is secured with: keys, identities and their policies, logs, network rules.
-const SECURING: [&str; 35] = [
+pub const SECURING: [&str; 35] = [
     "aws_cloudwatch_log_group",
     "aws_cloudwatch_log_resource_policy",
     "aws_flow_log",

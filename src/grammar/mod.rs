@@ -31,7 +31,7 @@ use crate::rules::{House, Way};
 use crate::schema::Schemas;
 use crate::source::{Block, BlockAddr};
 
-pub use companions::companion_types;
+pub use companions::{SECURING, companion_types};
 pub use names::{Names, Repetition};
 pub use shapes::Shapes;
 
@@ -55,14 +55,7 @@ impl Grammar {
     /// # Errors
     /// When a stage does not compile.
     pub fn accepts(&self, text: &str) -> Result<bool, GrammarError> {
-        let env = ApproximateTokEnv::single_byte_env();
-        let broken = |error: String| GrammarError::Broken(error);
-        let mut factory = ParserFactory::new_simple(&env).map_err(|e| broken(e.to_string()))?;
-        let parser = factory.quiet().create_parser(TopLevelGrammar::from_lark(self.lark.clone()));
-        let mut matcher = Matcher::new(parser);
-        if let Some(error) = matcher.get_error() {
-            return Err(broken(error));
-        }
+        let mut matcher = self.matcher()?;
         // As far as it is a sentence of this stage: what follows may begin like another one of it.
         let mut sentence = None;
         for (at, byte) in text.bytes().enumerate() {
@@ -83,6 +76,41 @@ impl Grammar {
     }
 }
 
+impl Grammar {
+    /// The sentence of this stage, where there is only one.
+    ///
+    /// # Errors
+    /// When the grammar does not compile.
+    pub fn only_sentence(&self) -> Result<Option<String>, GrammarError> {
+        let mut matcher = self.matcher()?;
+        let mut sentence = Vec::new();
+        loop {
+            let forced = matcher.compute_ff_bytes();
+            if forced.is_empty() || matcher.is_stopped() {
+                break;
+            }
+            for byte in &forced {
+                matcher.consume_token(u32::from(*byte)).map_err(|e| GrammarError::Broken(format!("{e:#}")))?;
+            }
+            sentence.extend(forced);
+        }
+        let is_over = matcher.is_stopped() && !matcher.is_error();
+        Ok(String::from_utf8(sentence).ok().filter(|_| is_over))
+    }
+
+    /// Its automaton, over bytes.
+    fn matcher(&self) -> Result<Matcher, GrammarError> {
+        let env = ApproximateTokEnv::single_byte_env();
+        let mut factory = ParserFactory::new_simple(&env).map_err(|e| GrammarError::Broken(e.to_string()))?;
+        let parser = factory.quiet().create_parser(TopLevelGrammar::from_lark(self.lark.clone()));
+        let matcher = Matcher::new(parser);
+        match matcher.get_error() {
+            Some(error) => Err(GrammarError::Broken(error)),
+            None => Ok(matcher),
+        }
+    }
+}
+
 /// What an answer is about, and what it may name.
 #[derive(Clone, Debug)]
 pub struct Scope<'a> {
@@ -96,6 +124,8 @@ pub struct Scope<'a> {
     pub companion_types: BTreeSet<String>,
     /// The ways to satisfy the rule, as far as it says.
     pub ways: Vec<Way>,
+    /// The ways that running the rule has found.
+    pub found: Vec<Way>,
     /// What new blocks must hold.
     pub house: Arc<House>,
     /// Names that are known to be nested blocks, or attributes, where there is no schema.
@@ -128,9 +158,9 @@ pub fn compile(scope: Scope<'_>) -> Result<Grammar, GrammarError> {
     if !target.labels.iter().all(|label| is_name(label)) {
         return Err(GrammarError::Label(target));
     }
-    let Scope { target: block, names, schemas, companion_types: types, ways, house, shapes } = scope;
+    let Scope { target: block, names, schemas, companion_types: types, ways, found, house, shapes } = scope;
     let body = block.body.clone();
-    let context = stage::Context { target, body, names, schemas, types, ways, house, shapes };
+    let context = stage::Context { target, body, names, schemas, types, ways, found, house, shapes };
     Ok(stage::first(Arc::new(context.with_ways_that_fit())))
 }
 
@@ -146,7 +176,7 @@ fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::{Companion, Must, Wanted};
+    use crate::rules::{At, Companion, Must, Wanted};
     use crate::source::{RelPath, SourceFile, SourceTree};
     use serde_json::json;
 
@@ -191,6 +221,7 @@ locals {
             ),
             schemas,
             ways,
+            found: Vec::new(),
             house: Arc::default(),
             shapes: Shapes::default(),
         })
@@ -348,6 +379,7 @@ locals {
             schemas: Schemas::embedded(),
             companion_types: companion_types("aws_sns_topic", [], []),
             ways: Vec::new(),
+            found: Vec::new(),
             house: Arc::new(House::of([&rule])),
             shapes: Shapes::default(),
         })
@@ -364,7 +396,7 @@ locals {
     }
 
     fn wanted(path: &str, must: Must) -> Wanted {
-        Wanted { path: path.split('.').map(str::to_owned).collect(), must }
+        Wanted::new(path.split('.').map(str::to_owned).collect(), must)
     }
 
     fn be(values: serde_json::Value) -> Must {
@@ -408,7 +440,11 @@ locals {
         let lock = way("object_lock_configuration.rule.default_retention.mode", be(json!(["X"]))).unwrap();
         let nested = "object_lock_configuration {\n    rule {\n      default_retention {\n        mode = \"X\"\n      }\n    }\n  }";
         assert!(accepts(&lock, &with(nested)));
+        let sentence = versioning.only_sentence().unwrap();
+        assert_eq!(sentence, Some(with("versioning {\n    enabled = true\n  }")));
+        assert_eq!(prefix.only_sentence(), Ok(None));
         let any = way("policy", Must::Exist).unwrap();
+        assert_eq!(any.only_sentence(), Ok(None));
         assert!(accepts(&any, &with("policy = \"x\"")) && !accepts(&any, &with("acl = \"x\"")));
         assert!(way("versionings.enabled", be(json!([true]))).is_none());
         assert!(way("force_destroy", be(json!(["maybe"]))).is_none());
@@ -484,7 +520,17 @@ locals {
             let companion_types = companion_types("aws_db_instance", ["aws_db_parameter_group"], []);
             let names = Names::of(&tree, &dir);
             let (schemas, house, shapes) = (Schemas::embedded(), Arc::default(), Shapes::default());
-            compile(Scope { target, names, schemas, companion_types, ways: vec![way], house, shapes }).unwrap()
+            compile(Scope {
+                target,
+                names,
+                schemas,
+                companion_types,
+                ways: vec![way],
+                found: Vec::new(),
+                house,
+                shapes,
+            })
+            .unwrap()
         };
         let grammar = scope(way).ways().pop().unwrap();
         let group = "resource \"aws_db_parameter_group\" \"main\" {\n  family = \"postgres16\"\n  parameter {\n    \
@@ -531,9 +577,90 @@ locals {
             schemas: Schemas::embedded(),
             companion_types: BTreeSet::new(),
             ways: Vec::new(),
+            found: Vec::new(),
             house: Arc::default(),
             shapes: Shapes::default(),
         };
         assert_eq!(compile(scope).unwrap_err(), GrammarError::Label(target.addr()));
+    }
+
+    fn finding(target: &str, module: &str, ways: &[&[Wanted]]) -> Grammar {
+        let tree = walk::tree(module.to_owned());
+        let dir = RelPath::default();
+        let target = BlockAddr::resource(target, "a");
+        compile(Scope {
+            target: tree.find(&dir, &target).unwrap().1,
+            names: Names::of(&tree, &dir),
+            schemas: Schemas::embedded(),
+            companion_types: BTreeSet::new(),
+            ways: Vec::new(),
+            found: ways.iter().map(|target| Way { target: target.to_vec(), ..Way::default() }).collect(),
+            house: Arc::default(),
+            shapes: Shapes::default(),
+        })
+        .unwrap()
+    }
+
+    const RULES: &str = "resource \"aws_security_group\" \"a\" {\n  ingress {\n    cidr_blocks = [\"0.0.0.0/0\"]\n  }\n  \
+                         ingress {\n    self = true\n  }\n}\n";
+
+    fn group(items: &str) -> String {
+        format!("resource \"aws_security_group\" \"a\" {{\n{items}}}")
+    }
+
+    #[test]
+    fn an_answer_chooses_among_the_ways_found_but_for_those_that_were_gone() {
+        let way = |name: &str| [wanted(name, Must::Exist)];
+        let grammar = finding("aws_security_group", RULES, &[&way("description"), &way("name"), &way("made_up")]);
+        assert_eq!(grammar.found(), 2);
+        let (one, other) = (group("  description = \"x\"\n"), group("  name = \"x\"\n"));
+        let both = grammar.one_of_found(&[]).unwrap().unwrap();
+        assert!(accepts(&both, &one) && accepts(&both, &other));
+        assert!(!accepts(&both, &group("  description = \"x\"\n  name = \"x\"\n")));
+        let left = grammar.one_of_found(&[&one]).unwrap().unwrap();
+        assert!(!accepts(&left, &one) && accepts(&left, &other));
+        assert!(grammar.one_of_found(&[&one, &other]).unwrap().is_none());
+    }
+
+    #[test]
+    fn of_several_blocks_those_that_are_meant_change_and_all_are_written() {
+        let at = |at| Wanted { at, ..wanted("ingress.cidr_blocks", be(json!([["10.0.0.0/8"]]))) };
+        let sentence = |at_: At| {
+            let grammar = finding("aws_security_group", RULES, &[&[at(at_)]]);
+            grammar.one_of_found(&[]).unwrap().unwrap().only_sentence().unwrap().unwrap()
+        };
+        let changed = "  ingress {\n    cidr_blocks = [\"10.0.0.0/8\"]\n  }\n";
+        assert_eq!(sentence(At::These(vec![0])), group(&format!("{changed}  ingress {{\n  }}\n")));
+        assert_eq!(sentence(At::All), group(&format!("{changed}{changed}")));
+        assert_eq!(sentence(At::New), group(changed));
+    }
+
+    #[test]
+    fn lists_and_maps_can_be_wanted_whole() {
+        let module = "resource \"google_compute_instance\" \"a\" {\n}\n";
+        let metadata = wanted("metadata", be(json!([{ "block-keys": "true", "a.b": 1 }])));
+        let grammar = finding("google_compute_instance", module, &[&[metadata]]).one_of_found(&[]).unwrap().unwrap();
+        let text = "resource \"google_compute_instance\" \"a\" {\n  metadata = {\n    block-keys = \"true\"\n    \
+                    \"a.b\" = \"1\"\n  }\n}";
+        assert_eq!(grammar.only_sentence().unwrap().as_deref(), Some(text));
+        // What would be evaluated is no literal.
+        let open = wanted("metadata", be(json!([{ "a": "${x}" }])));
+        assert_eq!(finding("google_compute_instance", module, &[&[open]]).found(), 0);
+    }
+
+    #[test]
+    fn what_protects_a_resource_can_be_wanted_and_is_not_given_up() {
+        let module = "resource \"google_kms_crypto_key\" \"a\" {\n  lifecycle {\n    prevent_destroy = false\n  }\n}\n";
+        let grammar =
+            finding("google_kms_crypto_key", module, &[&[wanted("lifecycle.prevent_destroy", be(json!([true])))]]);
+        let lifecycle = |value: bool| {
+            format!(
+                "resource \"google_kms_crypto_key\" \"a\" {{\n  lifecycle {{\n    prevent_destroy = {value}\n  }}\n}}"
+            )
+        };
+        let found = grammar.one_of_found(&[]).unwrap().unwrap();
+        assert_eq!(found.only_sentence().unwrap(), Some(lifecycle(true)));
+        let free = finding("google_kms_crypto_key", module, &[]);
+        assert!(accepts(&free, &lifecycle(true)) && !accepts(&free, &lifecycle(false)));
     }
 }

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::rules::{Companion, House, Must, Wanted, Way};
+use crate::rules::{At, Companion, House, Must, Wanted, Way};
 use crate::schema::{self, Kind, Schemas};
 use crate::source::{Block, BlockAddr, Body, RelPath, SourceFile, references};
 
@@ -18,7 +18,10 @@ use super::companions::{Followers, New, leading_to, linkable};
 use super::names::Names;
 use super::references::References;
 use super::typed::{self, Typed};
-use super::{Grammar, Shapes, hcl, provider_of};
+use super::{Grammar, GrammarError, Shapes, hcl, provider_of};
+
+/// Found ways that an answer may choose from, at most.
+const FOUND: usize = 4;
 
 /// What stays the same over the stages of an answer.
 #[derive(Debug)]
@@ -32,44 +35,55 @@ pub(super) struct Context {
     /// Resource types that companions may have.
     pub types: BTreeSet<String>,
     pub ways: Vec<Way>,
+    /// Ways that running the rule has found, of which an answer may go any.
+    pub found: Vec<Way>,
     /// What new blocks must hold.
     pub house: Arc<House>,
     pub shapes: Shapes,
 }
 
 impl Context {
-    fn schema_of(&self, block: &BlockAddr) -> Option<(schema::Block, &schema::Pack)> {
-        self.schemas.get(Kind::of(&block.keyword)?, block.labels.first()?)
+    fn schema_of(&self, block: &BlockAddr) -> Option<schema::Block> {
+        let (schema, _) = self.schemas.get(Kind::of(&block.keyword)?, block.labels.first()?)?;
+        let body = (*block == self.target).then_some(&self.body);
+        let schema = typed::with_blocks(schema, body.as_slice());
+        Some(if block.keyword == "resource" { schema.with_lifecycle() } else { schema })
     }
 
     /// With the ways that can be written with what the schemas have. Of others nothing is known, so they hold to nothing.
-    pub(super) fn with_ways_that_fit(mut self) -> Self {
+    pub(super) fn with_ways_that_fit(self) -> Self {
         let fit = |way: &Way| {
-            let (schema, _) = self.schema_of(&self.target)?;
-            let target = fit_all(&way.target, &schema)?;
+            let target = fit_all(&way.target, &self.schema_of(&self.target)?)?;
             let companion = |companion: &Companion| {
                 let addr = self.new_blocks().name_for(&self.names, &companion.ty)?;
-                let (schema, _) = self.schema_of(&addr).filter(|_| self.types.contains(&companion.ty))?;
+                let schema = self.schema_of(&addr).filter(|_| self.types.contains(&companion.ty))?;
                 Some(Companion { ty: companion.ty.clone(), wanted: fit_all(&companion.wanted, &schema)? })
             };
             let companions = way.companions.iter().map(companion).collect::<Option<Vec<_>>>()?;
             Some(Way { target, companions, ..Way::default() })
         };
-        self.ways = self.ways.iter().filter_map(fit).collect();
-        self
+        let ways = self.ways.iter().filter_map(fit).collect();
+        let mut found: Vec<Way> = Vec::new();
+        for way in self.found.iter().filter_map(fit) {
+            if !found.contains(&way) {
+                found.push(way);
+            }
+        }
+        found.truncate(FOUND);
+        Self { ways, found, ..self }
     }
 
     /// What no override may write otherwise: what the only way wants.
-    fn wanted(&self) -> &[Wanted] {
-        match self.ways.as_slice() {
-            [only] => &only.target,
-            _ => &[],
+    fn wanted(&self) -> Vec<Wanted> {
+        match (self.ways.as_slice(), self.found.as_slice()) {
+            ([only], []) | ([], [only]) => only.target.iter().filter(|wanted| wanted.at == At::All).cloned().collect(),
+            _ => Vec::new(),
         }
     }
 
     /// The attributes of a block that lead to another one by their names.
     fn leading(&self, block: &BlockAddr, to: &BlockAddr) -> Vec<String> {
-        let (Some((schema, _)), Some(ty)) = (self.schema_of(block), to.resource_type()) else { return Vec::new() };
+        let (Some(schema), Some(ty)) = (self.schema_of(block), to.resource_type()) else { return Vec::new() };
         leading_to(&schema, ty).into_iter().map(str::to_owned).collect()
     }
 
@@ -110,6 +124,43 @@ impl Grammar {
     /// that is one sentence.
     pub fn ways(&self) -> Vec<Grammar> {
         (0..self.context.ways.len()).map(|index| self.way(index)).collect()
+    }
+
+    /// How many ways running the rule has found.
+    pub fn found(&self) -> usize {
+        self.context.found.len()
+    }
+
+    /// The language of answers that go a way which running the rule has found, but for those ways that these answers went;
+    /// `None` when none is left. Where one way is left that leaves one value, that is one sentence.
+    ///
+    /// # Errors
+    /// When a way's language does not compile.
+    pub fn one_of_found(&self, but: &[&str]) -> Result<Option<Grammar>, GrammarError> {
+        let mut left = Vec::new();
+        for way in &self.context.found {
+            let alone = self.to_one_of(&[way]);
+            let mut gone = false;
+            for answer in but {
+                gone |= alone.accepts(answer)?;
+            }
+            if !gone {
+                left.push(way);
+            }
+        }
+        Ok((!left.is_empty()).then(|| self.to_one_of(&left)))
+    }
+
+    fn to_one_of(&self, ways: &[&Way]) -> Grammar {
+        let (context, target) = (&self.context, &self.context.target);
+        let header = hcl::quote(&format!("{}\n", opening(target)));
+        let targets: Vec<&[Wanted]> = ways.iter().map(|way| way.target.as_slice()).collect();
+        // A value that is given needs nothing beside it.
+        let open = targets.iter().any(|target| target.iter().any(|wanted| wanted.must == Must::Exist));
+        let lark = stage(context, &context.names, target, &Held::ToOneOf(&targets), |body, after| {
+            format!("start: {header} {body} \"}}\"{}\n", maybe(after.any && open, "added"))
+        });
+        Grammar { lark, context: context.clone(), way: None }
     }
 
     fn way(&self, index: usize) -> Grammar {
@@ -192,6 +243,8 @@ enum Held<'a> {
     ToNothing,
     /// An override that holds what is wanted and nothing that could be left out.
     Narrowly(&'a [Wanted], Links),
+    /// An override that holds what is wanted of one of these and nothing that could be left out.
+    ToOneOf(&'a [&'a [Wanted]]),
     /// An override that makes a connection.
     ToLinks(Links),
     /// A new block that the rule asks for.
@@ -228,7 +281,7 @@ fn stage(
     let new = context.new_blocks();
     let references = References::new(names, &context.schemas, block, &new);
     let references = match held {
-        Held::ToNothing => references,
+        Held::ToNothing | Held::ToOneOf(_) => references,
         Held::Narrowly(_, links) | Held::ToLinks(links) | Held::ToWhatIsAsked(_, links) => {
             references.with_links(names, &context.schemas, &links.to)
         }
@@ -239,19 +292,25 @@ fn stage(
         Held::ToWhatIsAsked(wanted, _) => wanted.to_vec(),
         _ => Vec::new(),
     };
-    if let (Some((schema, _)), "resource", Some(ty)) = (&schema, block.keyword.as_str(), block.labels.first()) {
+    if let (Some(schema), "resource", Some(ty)) = (&schema, block.keyword.as_str(), block.labels.first()) {
         let house = context.house.wants_of(ty).iter().filter_map(|more| typed::fit(more, schema));
         let new: Vec<Wanted> = house.filter(|more| !wanted.iter().any(|known| known.path == more.path)).collect();
         wanted.extend(new);
     }
     let (body, rules) = match &schema {
-        Some((schema, _)) => {
-            let mut typed = Typed::new(&references, block.keyword == "resource");
+        Some(schema) => {
+            let only = context.wanted();
+            let mut typed = Typed::new(&references);
             let body = match held {
                 Held::Narrowly(wanted, _) => typed.narrow(schema, &context.body, wanted),
+                Held::ToOneOf(targets) => {
+                    let bodies: Vec<String> =
+                        targets.iter().map(|wanted| typed.narrow(schema, &context.body, wanted)).collect();
+                    format!("({})", bodies.join(" | "))
+                }
                 Held::ToLinks(links) => typed.linking(schema, &context.body, &links.from(schema, &references)),
                 Held::ToWhatIsAsked(_, links) => typed.asked(schema, &wanted, &links.from(schema, &references)),
-                Held::ToNothing if *block == context.target => typed.over(schema, &context.body, context.wanted()),
+                Held::ToNothing if *block == context.target => typed.over(schema, &context.body, &only),
                 Held::ToNothing => typed.whole(schema, &wanted),
             };
             (body, typed.finish())

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::rules::{Must, Wanted};
+use crate::rules::{At, Must, Wanted};
 use crate::schema::{self, Attribute, Block, NestedBlock, Nesting, Type, Usage};
 use crate::source::Body;
 
@@ -26,19 +26,21 @@ pub(super) fn fit(wanted: &Wanted, schema: &Block) -> Option<Wanted> {
     for (at, name) in wanted.path.iter().enumerate() {
         let is_last = at + 1 == wanted.path.len();
         if let Some(attribute) = block.attributes.get(name) {
-            if object_of(&attribute.ty).is_some() || !attribute.usage.is_settable() {
+            if !attribute.usage.is_settable() {
                 return None;
             }
             let must = match &wanted.must {
                 Must::NotExist if !is_last || attribute.usage == Usage::Required => return None,
                 Must::NotExist => Must::NotExist,
-                Must::Be(values) if is_last && !matches!(attribute.ty, Type::List(_) | Type::Set(_)) => {
-                    literals(values, &attribute.ty)?;
-                    wanted.must.clone()
-                }
+                Must::Be(values) if is_last => match (literals(values, &attribute.ty, 1), &attribute.ty) {
+                    (Some(_), _) => wanted.must.clone(),
+                    // Values of its elements.
+                    (None, Type::List(_) | Type::Set(_)) => Must::Exist,
+                    (None, _) => return None,
+                },
                 Must::Be(_) | Must::Exist => Must::Exist,
             };
-            return Some(Wanted { path: wanted.path[..=at].to_vec(), must });
+            return Some(Wanted { path: wanted.path[..=at].to_vec(), at: wanted.at.clone(), must });
         }
         let nested = block.blocks.get(name)?;
         if is_last {
@@ -52,6 +54,35 @@ pub(super) fn fit(wanted: &Wanted, schema: &Block) -> Option<Wanted> {
         block = &nested.block;
     }
     None
+}
+
+/// A schema in which lists of objects are nested blocks, as they can be written (Terraform docs, "Attributes as Blocks"), but
+/// for those that one of the bodies writes as attributes.
+pub(super) fn with_blocks(schema: Block, bodies: &[&Body]) -> Block {
+    let Block { attributes, blocks } = schema;
+    let mut all = Block::default();
+    for (name, nested) in blocks {
+        let inner: Vec<&Body> = bodies.iter().flat_map(|body| nested_in(body, &name)).collect();
+        let block = with_blocks(nested.block, &inner);
+        all.blocks.insert(name, NestedBlock { block, ..nested });
+    }
+    for (name, attribute) in attributes {
+        let written = bodies.iter().any(|body| body.attribute(&name).is_some());
+        let fields = schema::as_block(&attribute.ty).filter(|_| attribute.usage.is_settable() && !written);
+        let Some(fields) = fields else {
+            all.attributes.insert(name, attribute);
+            continue;
+        };
+        let inner: Vec<&Body> = bodies.iter().flat_map(|body| nested_in(body, &name)).collect();
+        let block = with_blocks(Block { attributes: fields, blocks: BTreeMap::new() }, &inner);
+        let min = u32::from(attribute.usage == Usage::Required);
+        all.blocks.insert(name, NestedBlock { nesting: Nesting::List, min, max: 0, block });
+    }
+    all
+}
+
+fn nested_in<'a>(body: &'a Body, name: &str) -> impl Iterator<Item = &'a Body> {
+    body.blocks().filter(move |block| block.keyword == name).map(|block| &block.body)
 }
 
 /// How a body is written.
@@ -70,6 +101,8 @@ struct Form<'a> {
     narrow: bool,
     /// Whether no other nested blocks can be written but those: they go on and on.
     bare: bool,
+    /// Whether it is one of several blocks of its type, or in one: what is wanted of some of these is then wanted of it.
+    one_of_several: bool,
 }
 
 impl<'a> Form<'a> {
@@ -85,6 +118,11 @@ impl<'a> Form<'a> {
         self.wanted_of(name).into_iter().find(ends).map(|wanted| &wanted.must)
     }
 
+    /// In which of several blocks of that name something is wanted.
+    fn at(&self, name: &str) -> &'a At {
+        self.wanted_of(name).first().map_or(&At::All, |wanted| &wanted.at)
+    }
+
     /// The form of a nested block's body.
     fn nested(&self, name: &str, over: Option<&'a Body>) -> Self {
         Self { over, wanted: self.wanted_of(name), level: self.level + 1, ..*self }
@@ -94,8 +132,6 @@ impl<'a> Form<'a> {
 /// Writes rules.
 pub(super) struct Typed<'a> {
     references: &'a References,
-    /// Whether the block has a life of its own: resources have, data sources are read.
-    lives: bool,
     rules: String,
     count: usize,
     /// Rules of whole bodies by schema and depth: firewalls' statements and the like repeat.
@@ -105,8 +141,8 @@ pub(super) struct Typed<'a> {
 }
 
 impl<'a> Typed<'a> {
-    pub(super) fn new(references: &'a References, lives: bool) -> Self {
-        Self { references, lives, rules: String::new(), count: 0, plain: HashMap::new(), values: BTreeSet::new() }
+    pub(super) fn new(references: &'a References) -> Self {
+        Self { references, rules: String::new(), count: 0, plain: HashMap::new(), values: BTreeSet::new() }
     }
 
     /// Writes the rules of a new block's body that must hold what is wanted. Returns how it is called.
@@ -187,10 +223,6 @@ impl<'a> Typed<'a> {
         for (name, nested) in schema.blocks.iter().filter(|(name, _)| *name != "timeouts") {
             self.nested(name, nested, depth, form, &mut pieces);
         }
-        if !form.narrow && depth == 1 && self.lives {
-            let lifecycle = r#""  lifecycle {\n    " ("create_before_destroy" | "prevent_destroy") " = true\n  }\n""#;
-            pieces.push(Piece::new("lifecycle", lifecycle.to_owned(), Times::Once));
-        }
         pieces
     }
 
@@ -211,13 +243,8 @@ impl<'a> Typed<'a> {
         if attribute.ty == Type::Any && form.over.is_some_and(|body| body.blocks().any(|block| block.keyword == name)) {
             return None;
         }
-        if let (Some(fields), false) = (object_of(&attribute.ty), written) {
-            let body = self.fields(fields, depth + 1, true);
-            let text = format!("\"{pad}{name} {{\\n\" {body} \"{pad}}}\\n\"");
-            return Some(Piece { least, ..Piece::new(name, text, Times::Any) });
-        }
         let literals = match must_be {
-            Some(Must::Be(values)) => literals(values, &attribute.ty),
+            Some(Must::Be(values)) => literals(values, &attribute.ty, depth),
             _ => None,
         };
         let value = match literals {
@@ -249,16 +276,41 @@ impl<'a> Typed<'a> {
         if form.narrow && !wanted && (form.over.is_some() || nested.min == 0) {
             return;
         }
-        let present: Vec<&Body> = match form.over {
-            Some(body) => body.blocks().filter(|block| block.keyword == name).map(|block| &block.body).collect(),
-            None => Vec::new(),
-        };
+        let present: Vec<&Body> = form.over.map(|body| nested_in(body, name).collect()).unwrap_or_default();
+        if depth == 1 && name == schema::LIFECYCLE && !wanted {
+            // What it protects is not given up.
+            let flags = nested.block.attributes.keys().map(|flag| super::hcl::quote(flag)).collect::<Vec<_>>();
+            let body = format!("(\"    \" ({}) \" = true\\n\")", flags.join(" | "));
+            pieces.push(Piece::new(name, block(&body), Times::Once));
+            return;
+        }
         let gone = || Piece::new(name, format!("\"{pad}{name} = null\\n\""), Times::Once);
         if form.must && form.must_be(name) == Some(&Must::NotExist) {
             pieces.extend((!present.is_empty()).then(|| Piece { least: 1, ..gone() }));
             return;
         }
         let must = u32::from(form.narrow || form.must && wanted);
+        let at = if form.one_of_several { &At::All } else { form.at(name) };
+        // One more block of the innermost type.
+        let innermost = form.wanted_of(name).first().is_some_and(|wanted| wanted.path.len() <= form.level + 2);
+        if form.narrow && *at == At::New && innermost && !present.is_empty() {
+            let body = self.body(&nested.block, depth + 1, form.nested(name, None));
+            pieces.push(Piece { least: 1, ..Piece::new(name, block(&body), Times::Once) });
+            return;
+        }
+        // Of several, all are written in their order: an empty one stays as it is.
+        if form.narrow && present.len() > 1 {
+            let mut all = Vec::new();
+            for (index, over) in present.iter().enumerate() {
+                let form = Form { one_of_several: true, ..form.nested(name, Some(over)) };
+                all.push(match at {
+                    At::These(positions) if !positions.contains(&index) => block("\"\""),
+                    _ => block(&self.body(&nested.block, depth + 1, form)),
+                });
+            }
+            pieces.push(Piece { least: 1, ..Piece::new(name, all.join(" "), Times::Once) });
+            return;
+        }
         // One block over one is merged with it, so it holds only what changes; any other is new, or must hold what it needs
         // in case it is.
         let mut instead_of = None;
@@ -281,14 +333,14 @@ impl<'a> Typed<'a> {
         }
     }
 
-    /// The lines of an object, or the body of an attribute that is written as a block.
-    fn fields(&mut self, fields: &'a BTreeMap<String, Attribute>, depth: usize, as_block: bool) -> String {
+    /// The lines of an object.
+    fn fields(&mut self, fields: &'a BTreeMap<String, Attribute>, depth: usize) -> String {
         let pad = "  ".repeat(depth);
         let mut pieces = Vec::new();
         for (name, attribute) in fields.iter().filter(|(_, attribute)| attribute.usage.is_settable()) {
             let value = self.value(&attribute.ty, depth);
             let text = format!("\"{pad}{name} = \" ({value}) \"\\n\"");
-            let least = u32::from(attribute.usage == Usage::Required && !as_block);
+            let least = u32::from(attribute.usage == Usage::Required);
             pieces.push(Piece { least, ..Piece::new(name, text, Times::Once) });
         }
         self.permutation(&pieces, Start::Anything)
@@ -315,7 +367,7 @@ impl<'a> Typed<'a> {
             Type::List(inner) | Type::Set(inner) => self.list(inner, depth),
             Type::Map(inner) => self.map(inner, depth),
             Type::Object(fields) => {
-                let (pad, lines) = ("  ".repeat(depth), self.fields(fields, depth + 1, false));
+                let (pad, lines) = ("  ".repeat(depth), self.fields(fields, depth + 1));
                 format!("\"{{\\n\" {lines} \"{pad}}}\"")
             }
         }
@@ -397,38 +449,47 @@ fn is_left_out(name: &str, attribute: &Attribute, depth: usize) -> bool {
     depth == 1 && attribute.usage == Usage::OptionalComputed && matches!(name, "id" | "tags_all")
 }
 
-/// The objects of which an attribute is a list: it can be written as blocks (Terraform docs, "Attributes as Blocks").
-fn object_of(ty: &Type) -> Option<&BTreeMap<String, Attribute>> {
-    match ty {
-        Type::List(inner) | Type::Set(inner) => match &**inner {
-            Type::Object(fields) => Some(fields),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
 /// Values as literals of a type, each once; `None` when none of them is of it.
-fn literals(values: &[Value], ty: &Type) -> Option<String> {
+fn literals(values: &[Value], ty: &Type, depth: usize) -> Option<String> {
     let mut literals: Vec<String> = Vec::new();
-    for value in values {
-        let bare = match value {
-            Value::String(text) => text.clone(),
-            Value::Bool(_) | Value::Number(_) => value.to_string(),
-            _ => continue,
-        };
-        let literal = match ty {
-            Type::String => super::hcl::quote(&bare),
-            Type::Bool if matches!(bare.to_lowercase().as_str(), "true" | "false") => bare.to_lowercase(),
-            Type::Number if bare.parse::<f64>().is_ok() => bare,
-            _ => continue,
-        };
+    for literal in values.iter().filter_map(|value| literal(value, ty, depth)) {
         if !literals.contains(&literal) {
             literals.push(literal);
         }
     }
     let quoted = literals.iter().map(|literal| super::hcl::quote(literal)).collect::<Vec<_>>().join(" | ");
     (!quoted.is_empty()).then_some(quoted)
+}
+
+fn literal(value: &Value, ty: &Type, depth: usize) -> Option<String> {
+    let bare = match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Array(_) | Value::Object(_) | Value::Null => String::new(),
+    };
+    match (ty, value) {
+        (Type::List(inner) | Type::Set(inner), Value::Array(elements)) => {
+            let elements: Option<Vec<String>> =
+                elements.iter().map(|element| literal(element, inner, depth + 1)).collect();
+            Some(format!("[{}]", elements?.join(", ")))
+        }
+        (Type::Map(inner), Value::Object(entries)) => {
+            let (pad, deeper) = ("  ".repeat(depth), "  ".repeat(depth + 1));
+            let entry = |(key, value): (&String, &Value)| {
+                let key = if super::is_name(key) { key.clone() } else { super::hcl::quote(key) };
+                Some(format!("{deeper}{key} = {}\n", literal(value, inner, depth + 1)?))
+            };
+            let entries: Option<String> = entries.iter().map(entry).collect();
+            Some(format!("{{\n{}{pad}}}", entries?))
+        }
+        _ if bare.is_empty() => None,
+        // It would be evaluated.
+        (Type::String, _) if bare.contains("${") || bare.contains("%{") => None,
+        (Type::String, _) => Some(super::hcl::quote(&bare)),
+        (Type::Bool, _) => Some(bare.to_lowercase()).filter(|bare| matches!(bare.as_str(), "true" | "false")),
+        (Type::Number, _) => bare.parse::<f64>().is_ok().then_some(bare),
+        _ => None,
+    }
 }
 
 /// A name for rules of a type, the same for the same type.

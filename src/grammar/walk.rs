@@ -137,6 +137,7 @@ pub(crate) fn grammar(schemas: &Schemas, tree: &SourceTree, target: &BlockAddr) 
         schemas: schemas.clone(),
         companion_types: companion_types(ty, [], known.iter().map(String::as_str)),
         ways: Vec::new(),
+        found: Vec::new(),
         house: Arc::default(),
         shapes: Shapes::default(),
     })

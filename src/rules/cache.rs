@@ -1,15 +1,19 @@
-//! Wishes kept on disk, one file for each version of the scanner.
+//! What the scanner says of its rules, kept on disk: one file of each kind for each version of the scanner.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::Wish;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{House, Wish};
 use crate::exit::{ExitStatus, Failure};
 use crate::scanner::ScannerError;
 use crate::scanner::checkov::CheckovWorker;
+use crate::schema::Block;
 
 /// Raised when what the worker says of a rule changes: older files are left alone and not read.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// Wishes that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -51,17 +55,40 @@ fn wishes_with(
     version: &str,
     ask: impl FnOnce() -> Result<Vec<Wish>, WishesError>,
 ) -> Result<BTreeMap<String, Wish>, WishesError> {
-    let path = dir.join(format!("checkov-{version}-{FORMAT}.json"));
-    if let Some(known) = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+    let by_rule = |wishes: Vec<Wish>| wishes.into_iter().map(|wish| (wish.rule.clone(), wish)).collect();
+    kept(&dir.join(format!("checkov-{version}-{FORMAT}.json")), || Ok(by_rule(ask()?)))
+}
+
+/// What all rules of a version of Checkov want of new blocks. The rules are run once, on blocks of these types.
+///
+/// # Errors
+/// When the worker fails or the file cannot be written.
+pub fn house(
+    dir: &Path,
+    version: &str,
+    wishes: &BTreeMap<String, Wish>,
+    types: impl FnOnce() -> BTreeMap<String, Block>,
+    worker: &mut CheckovWorker,
+) -> Result<House, WishesError> {
+    kept(&dir.join(format!("checkov-{version}-house-{FORMAT}.json")), || {
+        Ok(House::of(wishes.values()).with_found(worker.house(&types())?))
+    })
+}
+
+fn kept<T: Serialize + DeserializeOwned>(
+    path: &Path,
+    ask: impl FnOnce() -> Result<T, WishesError>,
+) -> Result<T, WishesError> {
+    if let Some(known) = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
         return Ok(known);
     }
-    let rules: BTreeMap<String, Wish> = ask()?.into_iter().map(|wish| (wish.rule.clone(), wish)).collect();
+    let fresh = ask()?;
     let write = || {
-        std::fs::create_dir_all(dir)?;
-        crate::cache::write_whole(&path, &serde_json::to_vec(&rules)?)
+        std::fs::create_dir_all(path.parent().unwrap_or(path))?;
+        crate::cache::write_whole(path, &serde_json::to_vec(&fresh)?)
     };
-    write().map_err(|source: std::io::Error| WishesError::Write { path: path.clone(), source })?;
-    Ok(rules)
+    write().map_err(|source: std::io::Error| WishesError::Write { path: path.to_owned(), source })?;
+    Ok(fresh)
 }
 
 #[cfg(test)]

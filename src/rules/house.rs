@@ -1,16 +1,18 @@
 //! What new blocks must hold, whatever rule they are written for: each would be a new finding otherwise.
 //!
-//! In: all rules' wishes. Out: for each resource type, what a block of it must hold as far as the rules say so in
-//! conditions on its own attributes.
+//! In: all rules' wishes, and what running them on new blocks has shown. Out: for each resource type, what a block of it must
+//! hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::source::Block;
 
-use super::{Must, Surroundings, Wanted, Wish};
+use super::{Must, Surroundings, Wanted, Way, Wish};
 
 /// What is wanted of new blocks, by resource type.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct House {
     by_type: BTreeMap<String, Vec<Wanted>>,
 }
@@ -33,6 +35,25 @@ impl House {
         house
     }
 
+    /// With what running the rules on new blocks has shown, by type: for each rule that fails on one, the alternatives.
+    #[must_use]
+    pub fn with_found(mut self, found: BTreeMap<String, Vec<Vec<Vec<Wanted>>>>) -> Self {
+        for (ty, rules) in found {
+            for alternatives in rules {
+                // Where there is a choice, that is for who writes the block.
+                let mut ways = Way::found(alternatives, &new_block(&ty));
+                let known = self.by_type.entry(ty.clone()).or_default();
+                match ways.pop() {
+                    Some(way) if ways.is_empty() && !way.takes_out() => {
+                        way.target.into_iter().for_each(|wanted| add(known, wanted));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self
+    }
+
     /// What is wanted of new blocks of a type.
     pub fn wants_of(&self, ty: &str) -> &[Wanted] {
         self.by_type.get(ty).map(Vec::as_slice).unwrap_or_default()
@@ -42,16 +63,20 @@ impl House {
 /// What a rule wants of a new block itself; nothing where other blocks would do as well, or have to.
 fn of_new(wish: &Wish, ty: &str) -> Vec<Wanted> {
     let none = BTreeSet::new();
-    let block = Block {
-        keyword: "resource".to_owned(),
-        labels: vec![ty.to_owned(), String::new()],
-        span: 0..0,
-        body: crate::source::Body::default(),
-    };
+    let block = new_block(ty);
     let ways = wish.ways(Surroundings { target: &block, connected: &[], types: &none });
     match ways.into_iter().next() {
         Some(way) if way.companions.is_empty() => way.target,
         _ => Vec::new(),
+    }
+}
+
+fn new_block(ty: &str) -> Block {
+    Block {
+        keyword: "resource".to_owned(),
+        labels: vec![ty.to_owned(), String::new()],
+        span: 0..0,
+        body: crate::source::Body::default(),
     }
 }
 
@@ -102,7 +127,7 @@ mod tests {
             Wish { code: true, ..keyed("rotate", json!([true])) },
         ];
         let house = House::of(&rules);
-        let wanted = |path: &[&str], must| Wanted { path: path.iter().map(|p| (*p).to_owned()).collect(), must };
+        let wanted = |path: &[&str], must| Wanted::new(path.iter().map(|p| (*p).to_owned()).collect(), must);
         assert_eq!(
             house.wants_of("t"),
             [
@@ -113,5 +138,18 @@ mod tests {
             ]
         );
         assert!(house.wants_of("u").is_empty());
+    }
+
+    #[test]
+    fn what_running_the_rules_has_shown_is_wanted_where_it_leaves_no_choice() {
+        let wanted = |name: &str, must| Wanted::new(vec![name.to_owned()], must);
+        let found = [
+            vec![vec![wanted("description", Must::Exist)]],
+            vec![vec![wanted("a", Must::Exist)], vec![wanted("b", Must::Exist)]],
+            vec![vec![wanted("policy", Must::NotExist)]],
+            vec![],
+        ];
+        let house = House::default().with_found([("t".to_owned(), found.to_vec())].into());
+        assert_eq!(house.wants_of("t"), [wanted("description", Must::Exist)]);
     }
 }

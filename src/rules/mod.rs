@@ -18,9 +18,9 @@ use serde_json::Value;
 
 use crate::finding::Finding;
 
-pub use cache::{WishesError, wishes};
+pub use cache::{WishesError, house, wishes};
 pub use house::House;
-pub use ways::{Companion, Must, Surroundings, Wanted, Way};
+pub use ways::{At, Companion, Must, Surroundings, Wanted, Way};
 
 /// What a rule wants.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

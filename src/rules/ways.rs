@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::source::{Block, BlockAddr, Body, Item};
@@ -41,16 +42,37 @@ pub struct Companion {
 }
 
 /// What something in a block must be.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Wanted {
     /// The names that lead to it, blocks first.
     pub path: Vec<String>,
+    /// In which blocks, where several of a type stand on the way to it.
+    pub at: At,
     /// What it must be.
     pub must: Must,
 }
 
+impl Wanted {
+    /// What must be in all blocks that the path leads through.
+    pub fn new(path: Vec<String>, must: Must) -> Self {
+        Self { path, at: At::All, must }
+    }
+}
+
+/// Which of the nested blocks of a type, where the first several of one type stand on a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum At {
+    /// All of them.
+    #[default]
+    All,
+    /// Those at these positions.
+    These(Vec<usize>),
+    /// One more of the innermost type.
+    New,
+}
+
 /// What an attribute or a block must be.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Must {
     /// One of these values.
     Be(Vec<Value>),
@@ -97,7 +119,7 @@ impl Wish {
             None if self.forbid_any && !found(&target.body, &path).is_empty() => Must::NotExist,
             None => return None,
         };
-        Some(Way { target: vec![Wanted { path, must }], ..Way::default() })
+        Some(Way { target: vec![Wanted::new(path, must)], ..Way::default() })
     }
 }
 
@@ -238,7 +260,7 @@ impl Way {
         let mut own =
             self.target.iter_mut().chain(self.companions.iter_mut().flat_map(|companion| &mut companion.wanted));
         match (own.nth(*at), theirs) {
-            (Some(Wanted { path, must: Must::Be(values) }), Wanted { path: same, must: Must::Be(more) })
+            (Some(Wanted { path, must: Must::Be(values), .. }), Wanted { path: same, must: Must::Be(more), .. })
                 if path == same =>
             {
                 let new: Vec<Value> = more.iter().filter(|value| !values.contains(value)).cloned().collect();
@@ -249,11 +271,37 @@ impl Way {
         }
     }
 
+    /// The ways that running the rule on a target has found, each a list of changes: those that take nothing out and leave
+    /// nothing empty, if there are any.
+    pub fn found(alternatives: Vec<Vec<Wanted>>, target: &Block) -> Vec<Self> {
+        let empties = |wanted: &Wanted| matches!(&wanted.must, Must::Be(values) if values.iter().all(is_empty));
+        let loses = |way: &Self| way.takes_out() || way.target.iter().any(empties);
+        // The rule saw values; where the configuration has expressions, these must not be lost.
+        let is_evaluated = |path: &[String]| {
+            let is = |place: Place<'_>| !matches!(place, Place::Item(Item::Attribute(a)) if a.is_literal_list());
+            found(&target.body, path).into_iter().any(is)
+        };
+        let open = |mut wanted: Wanted| {
+            let of_lists = |must: &Must| matches!(must, Must::Be(values) if values.iter().any(Value::is_array));
+            if of_lists(&wanted.must) && is_evaluated(&wanted.path) {
+                wanted.must = Must::Exist;
+            }
+            wanted
+        };
+        let way = |wanted: Vec<Wanted>| Self { target: wanted.into_iter().map(open).collect(), ..Self::default() };
+        let mut ways: Vec<Self> = alternatives.into_iter().map(way).collect();
+        if !ways.iter().all(loses) {
+            ways.retain(|way| !loses(way));
+        }
+        ways.sort_by_key(|way| way.target.len());
+        ways
+    }
+
     fn all(&self) -> Vec<&Wanted> {
         self.target.iter().chain(self.companions.iter().flat_map(|companion| &companion.wanted)).collect()
     }
 
-    fn takes_out(&self) -> bool {
+    pub(super) fn takes_out(&self) -> bool {
         self.target.iter().any(|wanted| wanted.must == Must::NotExist)
     }
 
@@ -265,6 +313,10 @@ impl Way {
             around.types.contains(&format!("{ty}_{name}")) && !around.target.body.items.iter().any(|i| i.name() == name)
         })
     }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty)
 }
 
 impl Condition {
@@ -285,7 +337,7 @@ impl Condition {
             (Test::NotExists, _) if self.path.is_empty() => return None,
             (Test::NotExists, _) => Must::NotExist,
         };
-        Some(Some(Wanted { path: self.path.clone(), must }))
+        Some(Some(Wanted::new(self.path.clone(), must)))
     }
 
     /// Whether it holds for what is written in a body; `None` when that must be evaluated.
@@ -382,7 +434,7 @@ mod tests {
     }
 
     fn wanted(path: &str, must: Must) -> Wanted {
-        Wanted { path: path.split('.').map(str::to_owned).collect(), must }
+        Wanted::new(path.split('.').map(str::to_owned).collect(), must)
     }
 
     fn be(values: &[Value]) -> Must {
@@ -511,5 +563,33 @@ mod tests {
         assert_eq!(ways(Wish { any_value: true, ..wish.clone() }), [wanted("rule.on", Must::Exist)]);
         assert_eq!(ways(Wish { forbid_any: true, ..wish.clone() }), [wanted("rule.on", Must::NotExist)]);
         assert_eq!(ways(wish), []);
+    }
+
+    #[test]
+    fn of_what_was_found_that_which_loses_something_is_left_out_where_there_is_another_way() {
+        let file = SourceFile::parse(RelPath::default(), TARGET.as_bytes().to_vec()).unwrap();
+        let target = file.body().blocks().next().unwrap();
+        let found = |alternatives: &[&[Wanted]]| {
+            let ways = Way::found(alternatives.iter().map(|wanted| wanted.to_vec()).collect(), target);
+            ways.into_iter().map(|way| way.target).collect::<Vec<_>>()
+        };
+        let (gone, empty) = (wanted("rule", Must::NotExist), wanted("names", be(&[json!([])])));
+        let mode = wanted("mode", be(&[json!("closed")]));
+        let two = [mode.clone(), wanted("rule.on", Must::Exist)];
+        assert_eq!(
+            found(&[std::slice::from_ref(&gone), &two, &[empty], std::slice::from_ref(&mode)]),
+            [vec![mode], two.to_vec()]
+        );
+        assert_eq!(found(&[std::slice::from_ref(&gone)]), [vec![gone]]);
+    }
+
+    #[test]
+    fn a_list_that_is_an_expression_is_not_replaced_by_what_it_was_evaluated_to() {
+        let text = "resource \"t\" \"a\" {\n  one = [\"a\", \"b\"]\n  other = var.names\n}\n";
+        let file = SourceFile::parse(RelPath::default(), text.as_bytes().to_vec()).unwrap();
+        let less = |name: &str| vec![wanted(name, be(&[json!(["a"])]))];
+        let ways = Way::found(vec![less("one"), less("other")], file.body().blocks().next().unwrap());
+        assert_eq!(ways[0].target, less("one"));
+        assert_eq!(ways[1].target, [wanted("other", Must::Exist)]);
     }
 }

@@ -1,6 +1,6 @@
 //! Checkov in a warm worker process: imported once, then asked over its pipes.
 //!
-//! The worker (`worker.py`) is part of the binary and is handed to Python on the command line: nothing is written to
+//! The worker (`worker.py`, `explore.py`) is part of the binary and is handed to Python on the command line: nothing is written to
 //! disk, so any number of workers can stand side by side. It runs Checkov's own Terraform runner with no
 //! configuration file, baseline or environment of the user's, and without network: the same tree gives the same scan
 //! everywhere. Comments that skip a rule are honoured.
@@ -19,7 +19,7 @@ use crate::process::{Cmd, ProcessError, Service};
 use crate::rules::Wish;
 use crate::source::RelPath;
 
-const WORKER: &str = include_str!("worker.py");
+const WORKER: &str = concat!(include_str!("worker.py"), "\n\n", include_str!("explore.py"), "\n\nmain()\n");
 
 /// Environment variables that the worker keeps. Checkov reads dozens of others (`BC_*`, `CKV_*`, `CHECKOV_*`,
 /// `TF_VAR_*`, `LOG_LEVEL`, …) that would change its results or make it talk.
@@ -168,7 +168,7 @@ impl CheckovWorker {
     }
 
     /// One request. A worker that dies, hangs or talks nonsense is started anew and asked again, once.
-    fn ask<T: DeserializeOwned>(&mut self, request: &serde_json::Value) -> Result<T, ScannerError> {
+    pub(super) fn ask<T: DeserializeOwned>(&mut self, request: &serde_json::Value) -> Result<T, ScannerError> {
         match self.ask_once(request) {
             Err(error) if worth_another_try(&error) => {
                 self.service = None;

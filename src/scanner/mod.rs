@@ -3,6 +3,7 @@
 //! In: a folder. Out: [`Scan`]. [`scope`] turns the paths of a command line into the folder to scan.
 
 pub mod checkov;
+pub mod explore;
 mod scope;
 pub mod trivy;
 

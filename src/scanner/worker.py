@@ -5,6 +5,7 @@ logs go to standard error. The first line out says hello with Checkov's version,
 
     {"op": "scan", "root": DIR, "rules": [ID, ...]}   every rule if `rules` is empty
     {"op": "wish", "rules": [ID, ...]}                every rule if `rules` is empty
+    {"op": "explore", ...}, {"op": "house", ...}      see explore.py
     {"op": "quit"}
 
 An answer is {"ok": ...} or {"error": TEXT}. Nothing here goes to the network: modules are not downloaded, and the
@@ -16,6 +17,8 @@ import sys
 sys.path[:] = [entry for entry in sys.path if entry]
 
 import ast  # noqa: E402
+import collections  # noqa: E402
+import copy  # noqa: E402
 import gc  # noqa: E402
 import inspect  # noqa: E402
 import json  # noqa: E402
@@ -393,6 +396,3 @@ def main():
             where = traceback.extract_tb(error.__traceback__)[-1]
             reply = {"error": f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"}
         answer(reply)
-
-
-main()

@@ -23,6 +23,9 @@ pub use page::{page, type_name};
 pub use prebuilt::read as read_prebuilt;
 pub use terraform::read as read_terraform;
 
+/// The block that every resource may have.
+pub const LIFECYCLE: &str = "lifecycle";
+
 /// What a block may hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Block {
@@ -35,6 +38,17 @@ pub struct Block {
 }
 
 impl Block {
+    /// With the block `lifecycle`, which every resource may have (Terraform docs, "The `lifecycle` Meta-Argument"), as far as
+    /// it protects something.
+    #[must_use]
+    pub fn with_lifecycle(mut self) -> Self {
+        let flag = |name: &str| (name.to_owned(), Attribute { ty: Type::Bool, usage: Usage::Optional });
+        let attributes = ["create_before_destroy", "prevent_destroy"].map(flag).into();
+        let block = Block { attributes, blocks: BTreeMap::new() };
+        self.blocks.insert(LIFECYCLE.to_owned(), NestedBlock { nesting: Nesting::Single, min: 0, max: 1, block });
+        self
+    }
+
     /// An attribute in a block of a set of which the schema does not say what it is, by its path. Terraform cannot compare
     /// such blocks, so no provider has one: the schema was read from something that says less.
     pub fn open_in_set(&self) -> Option<String> {

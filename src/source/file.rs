@@ -94,6 +94,15 @@ impl Attribute {
         use hcl_edit::expr::Expression::{Bool, Null, Number, String};
         matches!(self.expr, Null(_) | Bool(_) | Number(_) | String(_))
     }
+
+    /// Whether the value is a list of such values.
+    pub fn is_literal_list(&self) -> bool {
+        use hcl_edit::expr::Expression::{Array, Bool, Null, Number, String};
+        match &self.expr {
+            Array(values) => values.iter().all(|value| matches!(value, Null(_) | Bool(_) | Number(_) | String(_))),
+            _ => false,
+        }
+    }
 }
 
 /// `keyword "label" { … }`

@@ -12,10 +12,12 @@ use crate::edit::merge::{self, Merged};
 use crate::finding::{Finding, Tool};
 use crate::outcome::{Gate, Judgement, Verdict};
 use crate::process::ProcessError;
+use crate::rules::Wanted;
 use crate::scanner::checkov::{CheckovWorker, ScanRequest};
+use crate::scanner::explore::Exploration;
 use crate::scanner::trivy::Trivy;
 use crate::scanner::{CheckKey, ScannerError};
-use crate::schema::Schemas;
+use crate::schema::{Kind, Schemas};
 use crate::source::{BlockAddr, RelPath, ResourceAddr, SourceTree, references};
 
 use super::module::Module;
@@ -178,6 +180,27 @@ impl Prover {
     /// When the unit cannot be scanned.
     pub fn shows(&mut self, case: &Case) -> Result<bool, ProofError> {
         Ok(self.rescanner(case.finding.tool).is_none() || !self.wanted(case)?.is_empty())
+    }
+
+    /// What would satisfy the finding's rule, found by running it on the block as it stands now; nothing where that does not
+    /// tell.
+    ///
+    /// # Errors
+    /// When the unit cannot be copied or scanned.
+    pub fn explored(&mut self, case: &Case, schemas: &Schemas) -> Result<Vec<Vec<Wanted>>, ProofError> {
+        let kind = Kind::of(&case.block.keyword);
+        let schema = kind.zip(case.block.labels.first()).and_then(|(kind, ty)| schemas.get(kind, ty));
+        let (Tool::Checkov, Some((schema, _))) = (case.finding.tool, schema) else { return Ok(Vec::new()) };
+        let schema = if kind == Some(Kind::Resource) { schema.with_lifecycle() } else { schema };
+        let dir = self.unit(&case.unit)?.scratch.root().to_owned();
+        let Some(worker) = &mut self.tools.checkov else { return Ok(Vec::new()) };
+        let exploration =
+            Exploration { root: &dir, rule: &case.finding.rule, file: &case.file, block: &case.block, schema: &schema };
+        match worker.explore(&exploration) {
+            // That the rule cannot be explored says nothing of it.
+            Err(ScannerError::Failed { .. }) => Ok(Vec::new()),
+            explored => Ok(explored?),
+        }
     }
 
     /// Judges an answer, cheap gates first; the first rejection ends it. An accepted one stays in the tree.

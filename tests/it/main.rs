@@ -5,6 +5,7 @@
 
 mod cases;
 mod common;
+mod explore;
 mod fix;
 mod model;
 mod scanner;

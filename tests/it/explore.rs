@@ -1,0 +1,118 @@
+//! What running the real rules on blocks shows.
+
+use std::collections::BTreeMap;
+
+use caulk::rules::{At, Must, Wanted};
+use caulk::scanner::checkov::CheckovWorker;
+use caulk::scanner::explore::Exploration;
+use caulk::schema::{Kind, Schemas};
+use caulk::source::{BlockAddr, RelPath};
+
+use crate::common;
+
+const MODULE: &str = r#"
+variable "ranges" {
+  default = ["0.0.0.0/0"]
+}
+resource "aws_security_group" "rules" {
+  ingress {
+    from_port   = 443
+    to_port     = 443
+    cidr_blocks = ["10.0.0.0/8"]
+  }
+  ingress {
+    from_port   = 22
+    to_port     = 22
+    cidr_blocks = ["10.0.0.0/8", "0.0.0.0/0"]
+  }
+}
+resource "azurerm_search_service" "index" {
+  replica_count = 1
+}
+resource "google_sql_database_instance" "db" {
+  database_version = "POSTGRES_15"
+  settings {
+    tier = "db-f1-micro"
+    database_flags {
+      name  = "log_lock_waits"
+      value = "on"
+    }
+  }
+}
+resource "aws_redshift_parameter_group" "parameters" {
+  family = "redshift-1.0"
+}
+resource "aws_ebs_volume" "disk" {
+  encrypted = true
+}
+resource "google_kms_crypto_key" "key" {
+  name = "k"
+}
+"#;
+
+/// Each alternative as `path=values`, joined.
+fn explored(worker: &mut CheckovWorker, rule: &str, block: (&str, &str)) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    common::write(dir.path(), &[("main.tf", MODULE)]);
+    let schema = Schemas::embedded().get(Kind::Resource, block.0).unwrap().0.with_lifecycle();
+    let exploration = Exploration {
+        root: dir.path(),
+        rule,
+        file: &RelPath::new("main.tf").unwrap(),
+        block: &BlockAddr::resource(block.0, block.1),
+        schema: &schema,
+    };
+    let found = worker.explore(&exploration).unwrap();
+    found.iter().map(|changes| changes.iter().map(told).collect::<Vec<_>>().join(" & ")).collect()
+}
+
+fn told(wanted: &Wanted) -> String {
+    let at = match &wanted.at {
+        At::All => String::new(),
+        At::These(positions) => format!("{positions:?}"),
+        At::New => "+".to_owned(),
+    };
+    let must = match &wanted.must {
+        Must::Be(values) => format!("={}", serde_json::to_string(values).unwrap()),
+        Must::Exist => "=*".to_owned(),
+        Must::NotExist => "=-".to_owned(),
+    };
+    format!("{}{at}{must}", wanted.path.join("."))
+}
+
+#[test]
+fn rules_that_are_code_show_what_satisfies_them() {
+    let mut worker = CheckovWorker::start(&common::python()).unwrap();
+    let mut of = |rule: &str, ty: &str, name: &str| explored(&mut worker, rule, (ty, name));
+    // What is open is taken out of the list of the block that is open, and nothing else.
+    let ssh = of("CKV_AWS_24", "aws_security_group", "rules");
+    assert!(ssh.contains(&"ingress.cidr_blocks[1]=[[\"10.0.0.0/8\"]]".to_owned()), "{ssh:?}");
+    // A bound.
+    assert_eq!(of("CKV_AZURE_208", "azurerm_search_service", "index"), ["replica_count=[3,4]"]);
+    // One more block; the one that stands is not made another.
+    let flags = of("CKV_GCP_51", "google_sql_database_instance", "db");
+    let on = r#"settings.database_flags.name+=["log_checkpoints"] & settings.database_flags.value+=["on"]"#;
+    assert_eq!(flags, [on]);
+    // Two steps, of which the first one alone does not do.
+    assert_eq!(
+        of("CKV_AWS_105", "aws_redshift_parameter_group", "parameters"),
+        [r#"parameter.name=["require_ssl"] & parameter.value=[true]"#]
+    );
+    assert_eq!(of("CKV_AWS_189", "aws_ebs_volume", "disk"), ["kms_key_id=*"]);
+    assert_eq!(of("CKV_GCP_82", "google_kms_crypto_key", "key"), ["lifecycle.prevent_destroy=[true]"]);
+    // It does not fail there.
+    assert!(of("CKV_AWS_3", "aws_ebs_volume", "disk").is_empty());
+    assert!(of("CKV_NONE_1", "aws_ebs_volume", "disk").is_empty());
+}
+
+#[test]
+fn all_rules_show_what_they_want_of_new_blocks() {
+    let mut worker = CheckovWorker::start(&common::python()).unwrap();
+    let types = ["aws_kms_key", "aws_security_group"];
+    let schema = |ty: &str| (ty.to_owned(), Schemas::embedded().get(Kind::Resource, ty).unwrap().0);
+    let types: BTreeMap<_, _> = types.into_iter().map(schema).collect();
+    let house = worker.house(&types).unwrap();
+    let told = |ty: &str| house[ty].iter().flatten().flatten().map(told).collect::<Vec<_>>();
+    assert!(told("aws_kms_key").contains(&"enable_key_rotation=[true]".to_owned()), "{:?}", told("aws_kms_key"));
+    assert_eq!(told("aws_security_group"), ["description=*"]);
+}
