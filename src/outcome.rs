@@ -147,6 +147,21 @@ impl GenStats {
     }
 }
 
+/// What an answer was held to, beside what its block's type can hold: a layer of knowledge of the rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Led {
+    /// Nothing.
+    #[default]
+    Free,
+    /// One of the ways that running the rule has shown.
+    Found,
+    /// A way that the rule tells.
+    Way,
+    /// The way of the answer before it, with what other rules want of the block then.
+    More,
+}
+
 /// One try at a finding, for the audit log.
 #[derive(Clone, Debug, Serialize)]
 pub struct Attempt {
@@ -154,6 +169,8 @@ pub struct Attempt {
     pub number: usize,
     /// The seed; `None` for greedy.
     pub seed: Option<u64>,
+    /// What the answer was held to.
+    pub led: Led,
     /// The whole prompt as the model saw it, template applied.
     pub prompt: String,
     /// The grammars that the answer was held to, one for each block of it.

@@ -8,9 +8,10 @@ use sha2::{Digest, Sha256};
 use crate::finding::{Finding, Tool};
 use crate::grammar::{self, Grammar, Names, Scope, Shapes};
 use crate::model::Sampling;
-use crate::outcome::{Attempt, Judgement};
+use crate::outcome::{Attempt, Judgement, Led};
 use crate::prompt::{Ask, Prompts, Refusal};
 use crate::rules::{House, Surroundings, Wanted, Way, Wish};
+use crate::scanner::explore::Alternatives;
 use crate::schema::Schemas;
 use crate::source::context::{self, Target};
 use crate::source::{Block, RelPath, SourceTree, references};
@@ -32,6 +33,7 @@ const TOP_P: f64 = 0.95;
 pub(super) struct Question {
     /// The finding, and the block that is to change.
     pub case: Case,
+    block: Block,
     target: Target,
     related: String,
     title: String,
@@ -39,6 +41,31 @@ pub(super) struct Question {
     grammar: Grammar,
     /// What the first answers are held to, one each, where the rule says what satisfies it.
     ways: Vec<Grammar>,
+    /// What the next answer is held to, where the last one was refused for what other rules want.
+    more: Option<Grammar>,
+}
+
+impl Try {
+    /// The try after one that was refused for what other rules want.
+    pub(super) fn with_more(self) -> Self {
+        Self { lead: Lead::More, ..self }
+    }
+}
+
+impl Question {
+    /// Takes in what rules want that an answer made fail on the block. Whether there is an answer that does as they want.
+    pub(super) fn add(&mut self, answer: &str, also: Vec<Alternatives>) -> Result<bool, WriteError> {
+        let block = &self.block;
+        // The first is as good as any where nobody can be asked.
+        let more = also.into_iter().filter_map(|alternatives| Way::found(alternatives, block).into_iter().next());
+        let more: Vec<Wanted> = more.flat_map(|way| way.target).collect();
+        let language = self.more.as_ref().unwrap_or(&self.grammar);
+        self.more = match more.is_empty() {
+            true => None,
+            false => language.with_more(answer, &more)?,
+        };
+        Ok(self.more.is_some())
+    }
 }
 
 /// What a try's answer is held to.
@@ -50,6 +77,8 @@ enum Lead {
     Found,
     /// A way that the rule tells, by its position.
     Way(usize),
+    /// The way of the last answer, with what other rules want of the block then.
+    More,
 }
 
 /// One try: which question is asked, and which way its answer has to go.
@@ -158,7 +187,7 @@ fn question(
     };
     let wish = hinted.to_prompt(WISH_CHARS);
     let ways = grammar.ways();
-    Ok(Question { case: case.clone(), target, related, title, wish, grammar, ways })
+    Ok(Question { case: case.clone(), block: block.clone(), target, related, title, wish, grammar, ways, more: None })
 }
 
 /// What the rule's paths and the module's blocks of the same type show of names.
@@ -256,6 +285,7 @@ pub(super) fn attempt(
     let led = match this.lead {
         Lead::Free => None,
         Lead::Way(way) => question.ways.get(way).cloned(),
+        Lead::More => question.more.clone(),
         Lead::Found => {
             let gone: Vec<&str> = earlier.iter().map(|attempt| attempt.answer.as_str()).collect();
             question.grammar.one_of_found(&gone).map_err(WriteError::Grammar)?
@@ -284,6 +314,12 @@ pub(super) fn attempt(
         seed: match sampling {
             Sampling::Greedy => None,
             Sampling::Seeded { seed, .. } => Some(seed),
+        },
+        led: match this.lead {
+            Lead::Free => Led::Free,
+            Lead::Found => Led::Found,
+            Lead::Way(_) => Led::Way,
+            Lead::More => Led::More,
         },
         prompt: written.prompt,
         grammars,

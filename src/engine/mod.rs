@@ -6,7 +6,7 @@ mod ask;
 mod locate;
 mod writer;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,8 +21,13 @@ use crate::scanner::ScannerError;
 use crate::source::{RelPath, SourceError, SourceTree};
 use crate::validate::{Case, ProofError, Prover, Tools, Withdrawn};
 
+use ask::Try;
+
 pub use locate::{Located, locate};
 pub use writer::{Forced, LocalModel, Replay, WriteError, WriteRequest, Writer, Written};
+
+/// How often an answer that makes other rules fail is tried again with what these want.
+const MORE: usize = 3;
 
 /// How hard to try.
 #[derive(Clone, Copy, Debug)]
@@ -236,7 +241,7 @@ fn one(
         may_change: &may_change,
     };
     let asked = ask::prepare(prover.tree(), &case, &rules, schemas, effort, writer);
-    let questions = match asked {
+    let mut questions = match asked {
         Ok(questions) => questions,
         Err(reason) => {
             item.unfixed = Some(reason);
@@ -244,8 +249,12 @@ fn one(
         }
     };
     let before = item.attempts.len();
-    for (number, this) in (before + 1..).zip(ask::tries(&questions, effort, before == 0)) {
+    let mut tries: VecDeque<Try> = ask::tries(&questions, effort, before == 0).into();
+    // How often what other rules want may be taken in.
+    let mut more = MORE;
+    while let Some(this) = tries.pop_front() {
         interrupt::check()?;
+        let number = item.attempts.len() + 1;
         let question = &questions[this.question];
         // What is forced costs little.
         let written = |attempt: &Attempt| attempt.stats.answer_tokens.saturating_sub(attempt.stats.forced_tokens);
@@ -282,10 +291,15 @@ fn one(
             Err(error) => return Err(error.into()),
         };
         attempt.verdicts = judged.verdicts;
+        let answer = attempt.answer.clone();
         item.attempts.push(attempt);
         if judged.accepted.is_some() {
             item.taken_back.clear();
             return Ok(());
+        }
+        if more > 0 && !judged.also.is_empty() && questions[this.question].add(&answer, judged.also)? {
+            more -= 1;
+            tries.push_front(this.with_more());
         }
     }
     item.unfixed = Some(ask::why_unfixed(&item.attempts));

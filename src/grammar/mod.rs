@@ -663,4 +663,21 @@ locals {
         let free = finding("google_kms_crypto_key", module, &[]);
         assert!(accepts(&free, &lifecycle(true)) && !accepts(&free, &lifecycle(false)));
     }
+
+    #[test]
+    fn what_other_rules_want_is_added_to_the_way_that_an_answer_went() {
+        let description = [wanted("description", be(json!(["x"])))];
+        let grammar = finding("aws_security_group", RULES, &[&[wanted("name", Must::Exist)], &description]);
+        let more = [wanted("revoke_rules_on_delete", be(json!([true])))];
+        let answer = group("  description = \"x\"\n");
+        let both = grammar.with_more(&answer, &more).unwrap().unwrap();
+        let with_both = group("  description = \"x\"\n  revoke_rules_on_delete = true\n");
+        assert!(accepts(&both, &with_both) && !accepts(&both, &answer));
+        assert!(!accepts(&both, &group("  name = \"x\"\n  revoke_rules_on_delete = true\n")));
+        // On and on.
+        let third = both.with_more(&with_both, &[wanted("name", be(json!(["n"])))]).unwrap().unwrap();
+        assert!(accepts(&third, &with_both.replace("{\n  desc", "{\n  name = \"n\"\n  desc")));
+        assert!(grammar.with_more(&group("  vpc_id = \"x\"\n"), &more).unwrap().is_none());
+        assert!(grammar.with_more(&answer, &[wanted("made_up", Must::Exist)]).unwrap().is_none());
+    }
 }

@@ -24,7 +24,7 @@ use super::{Grammar, GrammarError, Shapes, hcl, provider_of};
 const FOUND: usize = 4;
 
 /// What stays the same over the stages of an answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Context {
     pub target: BlockAddr,
     /// The target's body as it stands.
@@ -149,6 +149,42 @@ impl Grammar {
             }
         }
         Ok((!left.is_empty()).then(|| self.to_one_of(&left)))
+    }
+
+    /// The language of answers that go the way that an answer went and do more with the block that they change; `None` where
+    /// it is not known which way that was, or where the block cannot be so.
+    ///
+    /// # Errors
+    /// When a way's language does not compile.
+    pub fn with_more(&self, answer: &str, more: &[Wanted]) -> Result<Option<Grammar>, GrammarError> {
+        let mut gone = None;
+        for way in &self.context.found {
+            if self.to_one_of(&[way]).accepts(answer)? {
+                gone = Some((None, way));
+            }
+        }
+        for (index, way) in self.context.ways.iter().enumerate() {
+            if gone.is_none() && self.way(index).accepts(answer)? {
+                gone = Some((Some(index), way));
+            }
+        }
+        let Some((index, way)) = gone else { return Ok(None) };
+        let fit = self.context.schema_of(&self.context.target).and_then(|schema| fit_all(more, &schema));
+        let Some(more) = fit else { return Ok(None) };
+        let mut way = way.clone();
+        let new = more.into_iter().filter(|wanted| !way.target.iter().any(|known| known.path == wanted.path));
+        let new: Vec<Wanted> = new.collect();
+        way.target.extend(new);
+        let mut context = Context::clone(&self.context);
+        match index {
+            Some(index) => context.ways[index] = way,
+            None => context.found = vec![way],
+        }
+        let general = Grammar { context: Arc::new(context), ..self.clone() };
+        Ok(Some(match index {
+            Some(index) => general.way(index),
+            None => general.to_one_of(&general.context.found.iter().collect::<Vec<_>>()),
+        }))
     }
 
     fn to_one_of(&self, ways: &[&Way]) -> Grammar {

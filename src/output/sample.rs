@@ -67,6 +67,7 @@ fn pass(gate: Gate) -> Verdict {
 
 fn attempt(number: usize, answer: &str, verdicts: Vec<Verdict>) -> Attempt {
     Attempt {
+        led: crate::outcome::Led::Found,
         number,
         seed: (number > 1).then_some(7),
         prompt: "<|im_start|>user\nfix it<|im_end|>\n".to_owned(),

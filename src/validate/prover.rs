@@ -12,9 +12,8 @@ use crate::edit::merge::{self, Merged};
 use crate::finding::{Finding, Tool};
 use crate::outcome::{Gate, Judgement, Verdict};
 use crate::process::ProcessError;
-use crate::rules::Wanted;
 use crate::scanner::checkov::{CheckovWorker, ScanRequest};
-use crate::scanner::explore::Exploration;
+use crate::scanner::explore::{Alternatives, Exploration};
 use crate::scanner::trivy::Trivy;
 use crate::scanner::{CheckKey, ScannerError};
 use crate::schema::{Kind, Schemas};
@@ -79,6 +78,8 @@ pub struct Judged {
     pub verdicts: Vec<Verdict>,
     /// The fix, when it was accepted.
     pub accepted: Option<FixId>,
+    /// What would satisfy the rules that fail on the changed block only since the change: alternatives for each of them.
+    pub also: Vec<Alternatives>,
 }
 
 /// An accepted candidate that the second scanner has not seen.
@@ -187,15 +188,22 @@ impl Prover {
     ///
     /// # Errors
     /// When the unit cannot be copied or scanned.
-    pub fn explored(&mut self, case: &Case, schemas: &Schemas) -> Result<Vec<Vec<Wanted>>, ProofError> {
+    pub fn explored(&mut self, case: &Case, schemas: &Schemas) -> Result<Alternatives, ProofError> {
+        match case.finding.tool {
+            Tool::Checkov => self.explore_shown(case, &case.finding.rule, schemas),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// What would satisfy a rule on the block that is to change, as the scratch copy shows it.
+    fn explore_shown(&mut self, case: &Case, rule: &str, schemas: &Schemas) -> Result<Alternatives, ProofError> {
         let kind = Kind::of(&case.block.keyword);
         let schema = kind.zip(case.block.labels.first()).and_then(|(kind, ty)| schemas.get(kind, ty));
-        let (Tool::Checkov, Some((schema, _))) = (case.finding.tool, schema) else { return Ok(Vec::new()) };
+        let Some((schema, _)) = schema else { return Ok(Vec::new()) };
         let schema = if kind == Some(Kind::Resource) { schema.with_lifecycle() } else { schema };
         let dir = self.unit(&case.unit)?.scratch.root().to_owned();
         let Some(worker) = &mut self.tools.checkov else { return Ok(Vec::new()) };
-        let exploration =
-            Exploration { root: &dir, rule: &case.finding.rule, file: &case.file, block: &case.block, schema: &schema };
+        let exploration = Exploration { root: &dir, rule, file: &case.file, block: &case.block, schema: &schema };
         match worker.explore(&exploration) {
             // That the rule cannot be explored says nothing of it.
             Err(ScannerError::Failed { .. }) => Ok(Vec::new()),
@@ -241,15 +249,33 @@ impl Prover {
         self.unit(&case.unit)?;
         let proven = self.prove_in_scratch(case, &after, &mut verdicts);
         let keys = match proven {
-            Ok(Some(keys)) => keys,
+            Ok(Ok(keys)) => keys,
             other => {
+                let explored = other
+                    .and_then(|refused| self.what_new_rules_want(case, &refused.err().unwrap_or_default(), &schemas));
                 self.show(&case.unit, self.tree.clone())?;
-                other?;
-                return Ok(rejected(verdicts));
+                return Ok(Judged { also: explored?, ..rejected(verdicts) });
             }
         };
         let fix = self.accept(case, merged, after, keys, verdicts.clone(), guarded.review)?;
-        Ok(Judged { verdicts, accepted: Some(fix) })
+        Ok(Judged { verdicts, accepted: Some(fix), also: Vec::new() })
+    }
+
+    /// What the scratch copy's new findings want; none where one of them cannot be told.
+    fn what_new_rules_want(
+        &mut self,
+        case: &Case,
+        rules: &BTreeSet<String>,
+        schemas: &Schemas,
+    ) -> Result<Vec<Alternatives>, ProofError> {
+        let mut also = Vec::new();
+        for rule in rules {
+            match self.explore_shown(case, rule, schemas)? {
+                alternatives if alternatives.is_empty() => return Ok(Vec::new()),
+                alternatives => also.push(alternatives),
+            }
+        }
+        Ok(also)
     }
 
     fn merge(&self, case: &Case, answer: &str, verdicts: &mut Vec<Verdict>) -> Option<(Merged, SourceTree)> {
@@ -267,19 +293,20 @@ impl Prover {
         applied
     }
 
-    /// Scans and validates the changed unit. `None` when it is refused.
+    /// Scans and validates the changed unit. When it is refused, the rules of Checkov that fail on the changed block only now
+    /// are told.
     fn prove_in_scratch(
         &mut self,
         case: &Case,
         after: &SourceTree,
         verdicts: &mut Vec<Verdict>,
-    ) -> Result<Option<KeysByScanner>, ProofError> {
+    ) -> Result<Result<KeysByScanner, BTreeSet<String>>, ProofError> {
         let wanted = self.wanted(case)?;
         self.show(&case.unit, after.clone())?;
         let start = Instant::now();
         let keys = self.scan_shown(&case.unit, case.finding.tool)?;
         let held = self.held(&case.unit);
-        let Some(unit) = self.units.get(&case.unit) else { return Ok(None) };
+        let Some(unit) = self.units.get(&case.unit) else { return Ok(Err(BTreeSet::new())) };
         let before = KeysByScanner { checkov: Some(unit.current.clone()), trivy: unit.trivy_current.clone() };
         let reasons = before.compare(&keys, &wanted.union(&held).cloned().collect());
         let judgement = match self.rescanner(case.finding.tool) {
@@ -294,7 +321,7 @@ impl Prover {
         };
         verdicts.push(Verdict { gate: Gate::Rescan, judgement, took: start.elapsed() });
         if is_rejected(verdicts) {
-            return Ok(None);
+            return Ok(Err(before.new_on(&keys, case)));
         }
         let dir = case.unit.under(unit.scratch.root());
         timed(verdicts, Gate::Validate, || {
@@ -302,7 +329,7 @@ impl Prover {
             let judgement = module::judge(self.tools.terraform.as_ref(), &unit.validate, module)?;
             Ok::<_, ProofError>((judgement, ()))
         })?;
-        Ok((!is_rejected(verdicts)).then_some(keys))
+        Ok(if is_rejected(verdicts) { Err(BTreeSet::new()) } else { Ok(keys) })
     }
 
     fn accept(
@@ -478,6 +505,16 @@ pub(super) struct KeysByScanner {
 }
 
 impl KeysByScanner {
+    /// The rules of Checkov that fail on the case's block in `after` only.
+    fn new_on(&self, after: &Self, case: &Case) -> BTreeSet<String> {
+        let (Some(before), Some(after)) = (&self.checkov, &after.checkov) else { return BTreeSet::new() };
+        let on_it = |key: &&CheckKey| {
+            let block = key.resource.parse::<ResourceAddr>().ok().map(|addr| addr.block);
+            key.file == case.file && block.as_ref() == Some(&case.block)
+        };
+        after.failed.difference(&before.failed).filter(on_it).map(|key| key.rule.clone()).collect()
+    }
+
     /// Why a change from `self` to `after` is refused, by all scanners that were asked both times. `wanted` are keys of
     /// either scanner; each is asked for those that it knows.
     pub(super) fn compare(&self, after: &Self, wanted: &BTreeSet<CheckKey>) -> Vec<String> {
@@ -494,7 +531,7 @@ impl KeysByScanner {
 }
 
 fn rejected(verdicts: Vec<Verdict>) -> Judged {
-    Judged { verdicts, accepted: None }
+    Judged { verdicts, accepted: None, also: Vec::new() }
 }
 
 fn is_rejected(verdicts: &[Verdict]) -> bool {
