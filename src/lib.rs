@@ -43,6 +43,7 @@ pub mod validate;
 
 // The loop over findings, and what comes out.
 pub mod engine;
+pub mod eval;
 pub mod outcome;
 pub mod output;
 

@@ -48,7 +48,7 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
         std::fs::write(path, text).map_err(fail)?;
     }
     let mut fix = fix::Args::of(module);
-    fix.model.clone_from(&args.model);
+    fix.engine.model.clone_from(&args.model);
     fix.out = args.out.join("bundle");
     fix.diff = true;
     match fix::run(&fix, cache, progress)? {

@@ -4,6 +4,8 @@ mod apply;
 mod bundle;
 mod demo;
 mod doctor;
+mod engine;
+mod eval;
 mod fix;
 mod model;
 mod scan;
@@ -54,6 +56,8 @@ enum Command {
     Apply(apply::Args),
     /// Look into a bundle
     Bundle(bundle::Args),
+    /// Run cases, findings that are known, and count what was fixed
+    Eval(eval::Args),
     /// List, fetch, check and import models
     Model(model::Args),
     /// List, show and add providers' schemas
@@ -80,6 +84,7 @@ pub fn run(cli: &Cli) -> Result<ExitStatus, Failure> {
         Command::Fix(args) => fix::run(args, &cache()?, &progress),
         Command::Apply(args) => apply::run(args),
         Command::Bundle(args) => bundle::run(args),
+        Command::Eval(args) => eval::run(args, &cache()?, &progress),
         Command::Model(args) => model::run(args, &cache()?, &progress),
         Command::Schema(args) => schema::run(args, &cache()?),
         Command::Completions { shell } => {

@@ -1,7 +1,10 @@
 //! The terminal's table: findings, what became of them and why, and a summary.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
+use crate::eval::Funnel;
 use crate::finding::Finding;
 use crate::outcome::RunReport;
 
@@ -79,6 +82,35 @@ pub fn findings(findings: &[Finding], style: Style) -> String {
     let plural = if findings.len() == 1 { "" } else { "s" };
     text.push_str(&format!("{} finding{plural}\n", findings.len()));
     text
+}
+
+/// How many cases came how far, by a name.
+pub fn funnels(name: &str, funnels: &BTreeMap<String, Funnel>, style: Style) -> String {
+    let header = [
+        name,
+        "cases",
+        "patched",
+        "parses",
+        "kept",
+        "removed",
+        "clean",
+        "schema",
+        "fixed",
+        "rate",
+        "precision",
+        "tokens",
+        "s",
+    ];
+    let mut table = table(style, &header);
+    for (name, funnel) in funnels {
+        let Funnel { cases, patched, parses, kept, removed, clean, schema, fixed, tokens, .. } = funnel;
+        let counts = [cases, patched, parses, kept, removed, clean, schema, fixed].map(ToString::to_string);
+        let percent = |share: f64| format!("{:.1} %", share * 100.0);
+        let precision = funnel.precision().map_or_else(|| "-".to_owned(), percent);
+        let rest = [percent(funnel.rate()), precision, tokens.to_string(), format!("{:.0}", funnel.seconds)];
+        table.add_row(std::iter::once(name.clone()).chain(counts).chain(rest).map(Cell::new));
+    }
+    rendered(&table) + "\n"
 }
 
 fn row(run: &v1::Run, finding: &v1::Finding) -> Vec<Cell> {

@@ -1,0 +1,225 @@
+//! What `fix` and `eval` share: the options of a run of the engine, and all that it needs, started side by side.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::cache::Cache;
+use crate::engine::{self, Effort, Forced, Inputs, LocalModel, Replay, Writer};
+use crate::exit::{ExitStatus, Failure};
+use crate::finding::Finding;
+use crate::grammar;
+use crate::model::{self, Model, ModelError};
+use crate::outcome::{ModelIdentity, Refused, RunReport, ToolVersion};
+use crate::progress::{Progress, Unit};
+use crate::prompt::Prompts;
+use crate::rules::{self, House, Wish};
+use crate::scanner::checkov::CheckovWorker;
+use crate::scanner::trivy::Trivy;
+use crate::schema::{Kind, Schemas};
+use crate::setup::{self, ModelFile};
+use crate::source::{RelPath, SourceTree};
+use crate::validate::{Terraform, Tools};
+
+/// Options of a run.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The model: a name of `caulk model list`, or a GGUF file; `none` writes only what the rules leave no choice about
+    #[arg(long, value_name = "NAME|FILE", default_value = setup::DEFAULT_MODEL)]
+    pub model: String,
+    /// Where the model runs: cpu, cuda:N, metal
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// Answers to try per finding, at most
+    #[arg(long, value_name = "K", default_value = "3")]
+    pub candidates: NonZeroUsize,
+    /// Seed of the sampled answers: same seed, same answers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Sample every answer at this temperature; without, the first ones are the likeliest
+    #[arg(long, value_name = "T", value_parser = temperature)]
+    pub temperature: Option<f64>,
+    /// Also have terraform plan in initialised modules, with your own settings, which may call your cloud; a fix that would
+    /// replace or destroy a resource is for review then
+    #[arg(long)]
+    pub plan: bool,
+    /// Folder of prompts to use instead of the built-in ones
+    #[arg(long, value_name = "DIR")]
+    pub prompts: Option<PathBuf>,
+    /// Take the answers from the audit.jsonl of an earlier run instead of the model, and prove them again
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
+}
+
+/// The name that stands for no model.
+const NO_MODEL: &str = "none";
+
+fn temperature(text: &str) -> Result<f64, String> {
+    let temperature: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    (temperature > 0.0 && temperature <= 10.0).then_some(temperature).ok_or("it must be above 0, and at most 10".into())
+}
+
+/// What a run needs, on its way.
+pub struct Engine<'a> {
+    options: &'a Options,
+    prompts: Prompts,
+    schemas: Schemas,
+    writer: Loading,
+    /// Checkov, where it is there.
+    pub checkov: Option<CheckovWorker>,
+}
+
+/// What a run is about.
+pub struct Task<'a> {
+    /// The tree as scanned.
+    pub tree: SourceTree,
+    /// The files or folders that may change.
+    pub scope: Vec<RelPath>,
+    /// Files in scope that are left out all the same.
+    pub excluded: &'a dyn Fn(&RelPath) -> bool,
+    /// The findings.
+    pub findings: Vec<Finding>,
+    /// Files that the scanner could not parse.
+    pub unscanned: Vec<RelPath>,
+    /// Findings that were refused when reports were read.
+    pub refused: Vec<Refused>,
+}
+
+impl<'a> Engine<'a> {
+    /// Starts everything: the model loads and the scanner imports while the caller reads what else there is.
+    ///
+    /// # Errors
+    /// When prompts, schemas, model or scanner are not there or not what they should be.
+    pub fn start(options: &'a Options, cache: &Cache) -> Result<Self, Failure> {
+        let prompts = match &options.prompts {
+            Some(dir) => Prompts::load(dir)?,
+            None => Prompts::embedded()?,
+        };
+        let schemas = Schemas::open(&cache.schemas_dir())?;
+        let writer = start_loading(options, cache)?;
+        let checkov = cache.checkov_python().map(|python| CheckovWorker::start(&python)).transpose()?;
+        Ok(Self { options, prompts, schemas, writer, checkov })
+    }
+
+    /// Runs it. Gives the rulebook along, for those who look into the run.
+    ///
+    /// # Errors
+    /// What ends a run.
+    pub fn run(mut self, task: Task<'_>, cache: &Cache, progress: &Progress) -> Result<(RunReport, Rulebook), Failure> {
+        let options = self.options;
+        let rulebook = rulebook(cache, self.checkov.as_mut(), &self.schemas)?;
+        let trivy = cache.trivy().map(Trivy::new);
+        let terraform = Terraform::find();
+        let versions = versions(self.checkov.as_mut(), trivy.as_ref(), terraform.as_ref())?;
+        let inputs = Inputs {
+            tree: task.tree,
+            scope: task.scope,
+            excluded: task.excluded,
+            findings: task.findings,
+            unscanned: task.unscanned,
+            refused: task.refused,
+            wishes: &rulebook.wishes,
+            house: rulebook.house.clone(),
+            companion_types: &rulebook.companion_types,
+            prompts: &self.prompts,
+            versions,
+        };
+        let tools = Tools { checkov: self.checkov, trivy, terraform, schemas: self.schemas, plan: options.plan };
+        let effort = Effort {
+            candidates: options.candidates.get(),
+            seed: options.seed,
+            temperature: options.temperature,
+            ..Effort::default()
+        };
+        let report = match self.writer {
+            Loading::Replay(mut replay) => engine::run(inputs, tools, &mut replay, &effort, progress)?,
+            Loading::None => engine::run(inputs, tools, &mut Forced, &effort, progress)?,
+            Loading::Model(file, handle) => {
+                let model = wait_for_model(handle, progress)?;
+                let identity = ModelIdentity {
+                    name: file.name,
+                    sha256: file.sha256,
+                    architecture: model.config().architecture.name().to_owned(),
+                    device: model::device_name(model.device()),
+                };
+                let mut writer = LocalModel::new(&model, identity);
+                engine::run(inputs, tools, &mut writer as &mut dyn Writer, &effort, progress)?
+            }
+        };
+        Ok((report, rulebook))
+    }
+}
+
+/// Where answers come from, on its way.
+enum Loading {
+    Model(Box<ModelFile>, JoinHandle<Result<Model, ModelError>>),
+    Replay(Replay),
+    /// There is no model.
+    None,
+}
+
+fn start_loading(options: &Options, cache: &Cache) -> Result<Loading, Failure> {
+    if let Some(log) = &options.replay {
+        return Ok(Loading::Replay(Replay::open(log)?));
+    }
+    if options.model == NO_MODEL {
+        return Ok(Loading::None);
+    }
+    let file = setup::find_model(cache, &options.model)?;
+    let device = model::parse_device(&options.device)?;
+    let path = file.path.clone();
+    Ok(Loading::Model(Box::new(file), std::thread::spawn(move || Model::load(&path, &device))))
+}
+
+fn wait_for_model(handle: JoinHandle<Result<Model, ModelError>>, progress: &Progress) -> Result<Model, Failure> {
+    let task = progress.task("loading the model", 0, Unit::Items);
+    task.message("");
+    match handle.join() {
+        Ok(model) => Ok(model?),
+        Err(_) => Err(Failure::new(ExitStatus::Internal, "the thread that loads the model panicked")),
+    }
+}
+
+/// What the scanner says of its rules.
+#[derive(Default)]
+pub struct Rulebook {
+    /// What each rule wants, by its id.
+    pub wishes: BTreeMap<String, Wish>,
+    house: Arc<House>,
+    /// The resource types that it knows.
+    companion_types: BTreeSet<String>,
+}
+
+fn rulebook(cache: &Cache, checkov: Option<&mut CheckovWorker>, schemas: &Schemas) -> Result<Rulebook, Failure> {
+    let Some(worker) = checkov else { return Ok(Rulebook::default()) };
+    let version = worker.version()?.to_owned();
+    let dir = cache.wishes_dir();
+    let wishes = rules::wishes(&dir, &version, worker)?;
+    let types = || {
+        let named = wishes.values().filter(|wish| wish.graph.is_some()).flat_map(Wish::types_named);
+        let types: BTreeSet<&str> = named.chain(grammar::SECURING).collect();
+        let schema = |ty: &str| Some((ty.to_owned(), schemas.get(Kind::Resource, ty)?.0.with_lifecycle()));
+        types.into_iter().filter_map(schema).collect()
+    };
+    let house = rules::house(&dir, &version, &wishes, types, worker)?;
+    Ok(Rulebook { house: Arc::new(house), companion_types: worker.resource_types()?, wishes })
+}
+
+fn versions(
+    checkov: Option<&mut CheckovWorker>,
+    trivy: Option<&Trivy>,
+    terraform: Option<&Terraform>,
+) -> Result<Vec<ToolVersion>, Failure> {
+    let tool = |name: &str, version: Option<String>| ToolVersion { name: name.to_owned(), version };
+    let checkov = checkov.map(|worker| worker.version().map(str::to_owned)).transpose()?;
+    let trivy = trivy.map(Trivy::version).transpose()?;
+    let name = terraform.map_or("terraform", Terraform::name);
+    Ok(vec![
+        tool("caulk", Some(env!("CARGO_PKG_VERSION").to_owned())),
+        tool("checkov", checkov),
+        tool("trivy", trivy),
+        tool(name, terraform.map(|terraform| terraform.version().to_owned())),
+    ])
+}
