@@ -33,6 +33,7 @@ fn grammar_of(schemas: &Schemas, ty: &str) -> Option<Grammar> {
         found: Vec::new(),
         house: Arc::default(),
         shapes: Shapes::default(),
+        supposed: None,
     })
     .ok()
 }

@@ -12,9 +12,9 @@ use crate::outcome::{Attempt, Judgement, Led};
 use crate::prompt::{Ask, Prompts, Refusal};
 use crate::rules::{House, Surroundings, Wanted, Way, Wish};
 use crate::scanner::explore::Alternatives;
-use crate::schema::Schemas;
+use crate::schema::{self, Schemas};
 use crate::source::context::{self, Target};
-use crate::source::{Block, RelPath, SourceTree, references};
+use crate::source::{Block, Body, RelPath, SourceTree, references};
 use crate::validate::Case;
 
 use super::{Effort, EngineError, WriteError, WriteRequest, Writer, Written};
@@ -173,6 +173,7 @@ fn question(
         found,
         house: rules.house.clone(),
         shapes: shapes_of(tree, case, wish),
+        supposed: Some(supposed(tree, case, wish)),
     };
     let grammar = grammar::compile(scope).map_err(|e| format!("no grammar: {e}"))?;
     let hinted = match (wish, case.finding.tool) {
@@ -192,14 +193,26 @@ fn question(
 
 /// What the rule's paths and the module's blocks of the same type show of names.
 fn shapes_of(tree: &SourceTree, case: &Case, wish: Option<&Wish>) -> Shapes {
-    let same_type =
-        |block: &&Block| block.keyword == case.block.keyword && block.labels.first() == case.block.labels.first();
-    let dir = case.file.parent();
-    let blocks = tree.module(&dir).flat_map(|file| file.body().blocks()).filter(same_type);
+    Shapes::learn(keys(case, wish), same_type(tree, case))
+}
+
+/// What they show of the type, for where there is no schema of it.
+pub(super) fn supposed(tree: &SourceTree, case: &Case, wish: Option<&Wish>) -> schema::Block {
+    schema::Block::supposed(same_type(tree, case), keys(case, wish).map(crate::rules::names_of))
+}
+
+/// The bodies of the module's blocks of the target's type.
+fn same_type<'t>(tree: &'t SourceTree, case: &Case) -> impl Iterator<Item = &'t Body> {
+    let (keyword, ty) = (case.block.keyword.clone(), case.block.labels.first().cloned());
+    let blocks = tree.module(&case.file.parent()).flat_map(|file| file.body().blocks()).collect::<Vec<_>>().into_iter();
+    blocks.filter(move |block| block.keyword == keyword && block.labels.first() == ty.as_ref()).map(|block| &block.body)
+}
+
+/// The attribute paths that the rule and the finding name.
+fn keys<'a>(case: &'a Case, wish: Option<&'a Wish>) -> impl Iterator<Item = &'a str> {
     let ty = case.block.resource_type().unwrap_or_default();
     let hinted = case.finding.hints.evaluated_keys.iter().map(String::as_str);
-    let keys = wish.and_then(|wish| wish.key_for(ty)).into_iter().chain(hinted);
-    Shapes::learn(keys, blocks.map(|block| &block.body))
+    wish.and_then(|wish| wish.key_for(ty)).into_iter().chain(hinted)
 }
 
 /// The module's blocks that refer to the target, or that it refers to.

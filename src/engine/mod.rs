@@ -230,7 +230,10 @@ fn one(
     let may_change = |path: &RelPath| inputs.is_in_scope(path) && !locate::is_linked(&inputs.tree, path);
     // The conditions of a graph rule are told as they are.
     let explored = match rule {
-        Some(wish) if wish.graph.is_none() => prover.explored(&case, &schemas)?,
+        Some(wish) if wish.graph.is_none() => {
+            let schema = schemas.of(&case.block).unwrap_or_else(|| ask::supposed(prover.tree(), &case, rule));
+            prover.explored(&case, &schema)?
+        }
         _ => Vec::new(),
     };
     let rules = ask::Rules {

@@ -103,6 +103,31 @@ fn can_link(ty: &Type) -> bool {
     }
 }
 
+/// What blocks are called in attributes, where it is not by their type.
+const CALLED: [(&str, &str); 6] = [
+    ("kms", "aws_kms_key"),
+    ("kms_master_key", "aws_kms_key"),
+    ("encryption_key", "aws_kms_key"),
+    ("kms_key", "google_kms_crypto_key"),
+    ("kms_key_self_link", "google_kms_crypto_key"),
+    ("key_vault_key_identifier", "azurerm_key_vault_key"),
+];
+
+/// Whether an attribute can only mean a block of a type by its name, as `kms_key_id` or `performance_insights_kms_key_id`
+/// mean `aws_kms_key`: it names more than a word of the type, or says that what it holds refers to something.
+pub(super) fn means(attribute: &str, ty: &str) -> bool {
+    let suffix = REFERRING.iter().find(|suffix| attribute.ends_with(**suffix));
+    let noun = suffix.and_then(|suffix| attribute.strip_suffix(suffix)).unwrap_or(attribute);
+    let words: Vec<&str> = ty.split('_').skip(1).collect();
+    let mut nouns = (0..words.len()).map(|from| words[from..].join("_"));
+    let named = nouns.any(|known| match known.contains('_') {
+        true => noun == known || noun.ends_with(&format!("_{known}")),
+        false => noun == known && suffix.is_some(),
+    });
+    let called = CALLED.iter().filter(|(_, of)| *of == ty);
+    named || called.into_iter().any(|(known, _)| noun == *known || noun.ends_with(&format!("_{known}")))
+}
+
 /// What follows the name of a thing in the name of an attribute that leads to it.
 const REFERRING: [&str; 7] = ["_id", "_ids", "_arn", "_arns", "_name", "_names", "_identifier"];
 
@@ -248,6 +273,27 @@ mod tests {
         assert_eq!(leading("azurerm_mssql_server_extended_auditing_policy", "azurerm_mssql_server"), "server_id");
         assert_eq!(leading("aws_db_instance", "aws_db_parameter_group"), "parameter_group_name");
         assert_eq!(leading("aws_cloudwatch_log_group", "aws_cloudtrail"), "");
+    }
+
+    #[test]
+    fn attributes_mean_types_by_their_names() {
+        for (attribute, ty) in [
+            ("kms_key_id", "aws_kms_key"),
+            ("performance_insights_kms_key_id", "aws_kms_key"),
+            ("kms_arn", "aws_kms_key"),
+            ("key_id", "aws_kms_key"),
+            ("kms_key_name", "google_kms_crypto_key"),
+            ("key_vault_key_id", "azurerm_key_vault_key"),
+            ("disk_encryption_set_id", "azurerm_disk_encryption_set"),
+            ("log_group_name", "aws_cloudwatch_log_group"),
+        ] {
+            assert!(means(attribute, ty), "{attribute} {ty}");
+        }
+        for (attribute, ty) in
+            [("key", "aws_kms_key"), ("role", "aws_iam_role"), ("name", "aws_kms_key"), ("kms_key_id", "aws_sns_topic")]
+        {
+            assert!(!means(attribute, ty), "{attribute} {ty}");
+        }
     }
 
     #[test]

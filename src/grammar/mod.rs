@@ -28,7 +28,7 @@ use llguidance::toktrie::ApproximateTokEnv;
 use llguidance::{Matcher, ParserFactory};
 
 use crate::rules::{House, Way};
-use crate::schema::Schemas;
+use crate::schema::{self, Schemas};
 use crate::source::{Block, BlockAddr};
 
 pub use companions::{SECURING, companion_types};
@@ -130,6 +130,8 @@ pub struct Scope<'a> {
     pub house: Arc<House>,
     /// Names that are known to be nested blocks, or attributes, where there is no schema.
     pub shapes: Shapes,
+    /// What the target's type may consist of, where there is no schema: only ways are held to it.
+    pub supposed: Option<schema::Block>,
 }
 
 /// A finding for which no grammar can be built.
@@ -158,9 +160,9 @@ pub fn compile(scope: Scope<'_>) -> Result<Grammar, GrammarError> {
     if !target.labels.iter().all(|label| is_name(label)) {
         return Err(GrammarError::Label(target));
     }
-    let Scope { target: block, names, schemas, companion_types: types, ways, found, house, shapes } = scope;
+    let Scope { target: block, names, schemas, companion_types: types, ways, found, house, shapes, supposed } = scope;
     let body = block.body.clone();
-    let context = stage::Context { target, body, names, schemas, types, ways, found, house, shapes };
+    let context = stage::Context { target, body, names, schemas, types, ways, found, house, shapes, supposed };
     Ok(stage::first(Arc::new(context.with_ways_that_fit())))
 }
 
@@ -224,6 +226,7 @@ locals {
             found: Vec::new(),
             house: Arc::default(),
             shapes: Shapes::default(),
+            supposed: None,
         })
         .unwrap()
     }
@@ -382,6 +385,7 @@ locals {
             found: Vec::new(),
             house: Arc::new(House::of([&rule])),
             shapes: Shapes::default(),
+            supposed: None,
         })
         .unwrap();
         let answer = |line: &str| {
@@ -529,6 +533,7 @@ locals {
                 found: Vec::new(),
                 house,
                 shapes,
+                supposed: None,
             })
             .unwrap()
         };
@@ -580,6 +585,7 @@ locals {
             found: Vec::new(),
             house: Arc::default(),
             shapes: Shapes::default(),
+            supposed: None,
         };
         assert_eq!(compile(scope).unwrap_err(), GrammarError::Label(target.addr()));
     }
@@ -597,6 +603,7 @@ locals {
             found: ways.iter().map(|target| Way { target: target.to_vec(), ..Way::default() }).collect(),
             house: Arc::default(),
             shapes: Shapes::default(),
+            supposed: None,
         })
         .unwrap()
     }

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use crate::schema::{Block, Kind, Schemas};
 use crate::source::BlockAddr;
 
-use super::companions::New;
+use super::companions::{New, means};
 use super::is_name;
 use super::names::{Class, Names, Repetition};
 
@@ -50,6 +50,8 @@ type Head = (Class, String);
 #[derive(Clone, Debug)]
 pub(super) struct References {
     heads: Vec<Head>,
+    /// References to resources, by type: to those that stand, and to new ones.
+    resources: BTreeMap<String, (Vec<String>, Vec<String>)>,
     /// The blocks that a connection is to be made with.
     links: Vec<String>,
     /// Whether account numbers may stand in ARNs: the module has some.
@@ -71,6 +73,7 @@ impl References {
     pub(super) fn new(names: &Names, schemas: &Schemas, of: &BlockAddr, new: &New<'_>) -> Self {
         let behind = names.behind(of);
         let mut heads = Vec::new();
+        let mut resources: BTreeMap<String, (Vec<String>, Vec<String>)> = BTreeMap::new();
         let mut blocks: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
         for (addr, name) in names.iter().filter(|(addr, _)| !behind.contains(*addr)) {
             if !addr.labels.iter().all(|label| is_name(label)) {
@@ -99,13 +102,20 @@ impl References {
             let place = format!(r"{prefix}{ty}\.({})", places.join("|"));
             let schema = Kind::of(keyword).and_then(|kind| schemas.get(kind, ty)).map(|(schema, _)| schema);
             heads.extend(attributes(&place, schema.as_ref(), |_| true));
+            if keyword == "resource" {
+                let known: &mut (Vec<String>, _) = resources.entry(ty.to_owned()).or_default();
+                known.0.extend(texts(attributes(&place, schema.as_ref(), |name| REFERRED.contains(&name))));
+            }
         }
         for (kind, ty, name) in new.referred(names, of) {
             let prefix = if kind == Kind::Data { r"data\." } else { "" };
             let schema = schemas.get(kind, ty).map(|(schema, _)| schema);
-            heads.extend(attributes(&format!(r"{prefix}{ty}\.{name}"), schema.as_ref(), |name| {
-                REFERRED.contains(&name)
-            }));
+            let new = attributes(&format!(r"{prefix}{ty}\.{name}"), schema.as_ref(), |name| REFERRED.contains(&name));
+            if kind == Kind::Resource {
+                let known: &mut (_, Vec<String>) = resources.entry(ty.to_owned()).or_default();
+                known.1.extend(texts(new.clone()));
+            }
+            heads.extend(new);
         }
         match names.repetition(of) {
             Some(Repetition::Count) => heads.push((Class::Number, r"count\.index".into())),
@@ -115,7 +125,7 @@ impl References {
             }
             None => {}
         }
-        Self { heads, links: Vec::new(), accounts: names.accounts }
+        Self { heads, resources, links: Vec::new(), accounts: names.accounts }
     }
 
     /// Adds the terminal of references to these blocks, by what new blocks are referred to.
@@ -128,9 +138,18 @@ impl References {
             };
             let schema = Kind::of(&addr.keyword).zip(addr.labels.first()).and_then(|(kind, ty)| schemas.get(kind, ty));
             let heads = attributes(&place, schema.as_ref().map(|(schema, _)| schema), |name| REFERRED.contains(&name));
-            self.links.extend(heads.into_iter().filter(|(class, _)| class.fits(Class::Text)).map(|(_, head)| head));
+            self.links.extend(texts(heads));
         }
         self
+    }
+
+    /// References to what an attribute means by its name, as a regular expression: to resources that stand, else to new ones.
+    pub(super) fn meant(&self, attribute: &str) -> Option<String> {
+        let meant = || self.resources.iter().filter(|(ty, _)| means(attribute, ty));
+        let standing: Vec<&str> = meant().flat_map(|(_, (standing, _))| standing).map(String::as_str).collect();
+        let new: Vec<&str> = meant().flat_map(|(_, (_, new))| new).map(String::as_str).collect();
+        let heads = if standing.is_empty() { new } else { standing };
+        (!heads.is_empty()).then(|| heads.join("|"))
     }
 
     /// Whether there is something to make a connection with.
@@ -171,6 +190,10 @@ impl References {
         }
         text
     }
+}
+
+fn texts(heads: Vec<Head>) -> impl Iterator<Item = String> {
+    heads.into_iter().filter(|(class, _)| class.fits(Class::Text)).map(|(_, head)| head)
 }
 
 /// The attributes of blocks at some places, by kind.

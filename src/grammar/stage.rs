@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::rules::{At, Companion, House, Must, Wanted, Way};
-use crate::schema::{self, Kind, Schemas};
+use crate::schema::{self, Schemas};
 use crate::source::{Block, BlockAddr, Body, RelPath, SourceFile, references};
 
 use super::companions::{Followers, New, leading_to, linkable};
@@ -40,20 +40,26 @@ pub(super) struct Context {
     /// What new blocks must hold.
     pub house: Arc<House>,
     pub shapes: Shapes,
+    /// What the target's type may consist of, where there is no schema.
+    pub supposed: Option<schema::Block>,
 }
 
 impl Context {
     fn schema_of(&self, block: &BlockAddr) -> Option<schema::Block> {
-        let (schema, _) = self.schemas.get(Kind::of(&block.keyword)?, block.labels.first()?)?;
         let body = (*block == self.target).then_some(&self.body);
-        let schema = typed::with_blocks(schema, body.as_slice());
-        Some(if block.keyword == "resource" { schema.with_lifecycle() } else { schema })
+        Some(typed::with_blocks(self.schemas.of(block)?, body.as_slice()))
+    }
+
+    /// The same, and of the target what is supposed where there is no schema.
+    fn schema_or_supposed(&self, block: &BlockAddr) -> Option<schema::Block> {
+        let supposed = self.supposed.as_ref().filter(|_| *block == self.target);
+        self.schema_of(block).or_else(|| supposed.cloned())
     }
 
     /// With the ways that can be written with what the schemas have. Of others nothing is known, so they hold to nothing.
     pub(super) fn with_ways_that_fit(self) -> Self {
         let fit = |way: &Way| {
-            let target = fit_all(&way.target, &self.schema_of(&self.target)?)?;
+            let target = fit_all(&way.target, &self.schema_or_supposed(&self.target)?)?;
             let companion = |companion: &Companion| {
                 let addr = self.new_blocks().name_for(&self.names, &companion.ty)?;
                 let schema = self.schema_of(&addr).filter(|_| self.types.contains(&companion.ty))?;
@@ -169,7 +175,7 @@ impl Grammar {
             }
         }
         let Some((index, way)) = gone else { return Ok(None) };
-        let fit = self.context.schema_of(&self.context.target).and_then(|schema| fit_all(more, &schema));
+        let fit = self.context.schema_or_supposed(&self.context.target).and_then(|schema| fit_all(more, &schema));
         let Some(more) = fit else { return Ok(None) };
         let mut way = way.clone();
         let new = more.into_iter().filter(|wanted| !way.target.iter().any(|known| known.path == wanted.path));
@@ -322,7 +328,10 @@ fn stage(
             references.with_links(names, &context.schemas, &links.to)
         }
     };
-    let schema = context.schema_of(block);
+    let schema = match held {
+        Held::ToOneOf(_) | Held::Narrowly(..) => context.schema_or_supposed(block),
+        _ => context.schema_of(block),
+    };
     // A new block is held to what all rules want as well.
     let mut wanted = match held {
         Held::ToWhatIsAsked(wanted, _) => wanted.to_vec(),

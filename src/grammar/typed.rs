@@ -253,6 +253,12 @@ impl<'a> Typed<'a> {
             None if form.narrow && must_be.is_some() && attribute.ty == Type::String && self.references.links() => {
                 format!("{LINK} | {LINKING}")
             }
+            None if form.narrow && must_be == Some(&Must::Exist) && attribute.ty == Type::String => {
+                match self.references.meant(name) {
+                    Some(heads) => self.terminal(&heads),
+                    None => self.value(&attribute.ty, depth),
+                }
+            }
             None => self.value(&attribute.ty, depth),
         };
         let or_null = if written && !required && !form.must { " | \"null\"" } else { "" };
@@ -344,6 +350,14 @@ impl<'a> Typed<'a> {
             pieces.push(Piece { least, ..Piece::new(name, text, Times::Once) });
         }
         self.permutation(&pieces, Start::Anything)
+    }
+
+    /// A terminal of its own for a regular expression.
+    fn terminal(&mut self, expression: &str) -> String {
+        self.count += 1;
+        let name = format!("T{}", self.count);
+        let _ = writeln!(self.rules, "{name}: /{expression}/");
+        name
     }
 
     fn permutation(&mut self, pieces: &[Piece], start: Start) -> String {
@@ -488,6 +502,10 @@ fn literal(value: &Value, ty: &Type, depth: usize) -> Option<String> {
         (Type::String, _) => Some(super::hcl::quote(&bare)),
         (Type::Bool, _) => Some(bare.to_lowercase()).filter(|bare| matches!(bare.as_str(), "true" | "false")),
         (Type::Number, _) => bare.parse::<f64>().is_ok().then_some(bare),
+        (Type::Any, Value::Bool(_) | Value::Number(_)) => Some(bare),
+        (Type::Any, Value::String(_)) => literal(value, &Type::String, depth),
+        (Type::Any, Value::Array(_)) => literal(value, &Type::List(Box::new(Type::Any)), depth),
+        (Type::Any, Value::Object(_)) => literal(value, &Type::Map(Box::new(Type::Any)), depth),
         _ => None,
     }
 }

@@ -140,6 +140,7 @@ pub(crate) fn grammar(schemas: &Schemas, tree: &SourceTree, target: &BlockAddr) 
         found: Vec::new(),
         house: Arc::default(),
         shapes: Shapes::default(),
+        supposed: None,
     })
     .unwrap()
 }

@@ -224,6 +224,8 @@ class Explorer:
             # Checkov reads `"true"` as True.
             flags = [value for value in self.values if isinstance(value, bool)]
             return [*self.texts, *(str(n) for n in self.numbers), *flags, TEXT]
+        if kind == "any":
+            return [True, False, *self.texts, *self.numbers, TEXT]
         outer, inner = next(iter(kind.items())) if isinstance(kind, dict) else (None, None)
         present = values_at(conf, path) or [None]
         if outer in ("list", "set") and inner == "string":

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Block, Kind, Pack, SchemaError, versions};
 use crate::grammar::provider_of;
-use crate::source::{RelPath, SourceTree};
+use crate::source::{BlockAddr, RelPath, SourceTree};
 
 /// The packs that are part of the binary. `caulk schema import` makes them, see `packs/README.md`.
 static EMBEDDED: [(&str, Pack); 13] = [
@@ -115,6 +115,13 @@ impl Schemas {
     pub fn packs(&self) -> impl Iterator<Item = (&Source, &Pack)> {
         let own = self.packs.iter().map(|(source, pack)| (source, &**pack));
         own.chain(EMBEDDED.iter().map(|(_, pack)| (&Source::Embedded, pack)))
+    }
+
+    /// What a block consists of, as far as its schema says, with what every resource may have.
+    pub fn of(&self, block: &BlockAddr) -> Option<Block> {
+        let kind = Kind::of(&block.keyword)?;
+        let (schema, _) = self.get(kind, block.labels.first()?)?;
+        Some(if kind == Kind::Resource { schema.with_lifecycle() } else { schema })
     }
 
     /// The schema of a type, with the pack that it is from.

@@ -9,6 +9,7 @@ mod library;
 mod pack;
 mod page;
 mod prebuilt;
+mod supposed;
 mod terraform;
 mod versions;
 

@@ -16,15 +16,16 @@ use crate::scanner::checkov::{CheckovWorker, ScanRequest};
 use crate::scanner::explore::{Alternatives, Exploration};
 use crate::scanner::trivy::Trivy;
 use crate::scanner::{CheckKey, ScannerError};
-use crate::schema::{Kind, Schemas};
+use crate::schema::{self, Schemas};
 use crate::source::{BlockAddr, RelPath, ResourceAddr, SourceTree, references};
 
 use super::module::Module;
 use super::plan::{PlanVerdict, Planned};
 use super::rescan::{self, Keys, Passes};
+use super::schema as schema_gate;
 use super::scratch::{Scratch, Unit};
 use super::terraform::Terraform;
-use super::{format, guard, module, schema};
+use super::{format, guard, module};
 
 /// A proof that could not be made: nothing is known of the candidate then.
 #[derive(Debug, thiserror::Error)]
@@ -188,22 +189,18 @@ impl Prover {
     ///
     /// # Errors
     /// When the unit cannot be copied or scanned.
-    pub fn explored(&mut self, case: &Case, schemas: &Schemas) -> Result<Alternatives, ProofError> {
+    pub fn explored(&mut self, case: &Case, schema: &schema::Block) -> Result<Alternatives, ProofError> {
         match case.finding.tool {
-            Tool::Checkov => self.explore_shown(case, &case.finding.rule, schemas),
+            Tool::Checkov => self.explore_shown(case, &case.finding.rule, schema),
             _ => Ok(Vec::new()),
         }
     }
 
     /// What would satisfy a rule on the block that is to change, as the scratch copy shows it.
-    fn explore_shown(&mut self, case: &Case, rule: &str, schemas: &Schemas) -> Result<Alternatives, ProofError> {
-        let kind = Kind::of(&case.block.keyword);
-        let schema = kind.zip(case.block.labels.first()).and_then(|(kind, ty)| schemas.get(kind, ty));
-        let Some((schema, _)) = schema else { return Ok(Vec::new()) };
-        let schema = if kind == Some(Kind::Resource) { schema.with_lifecycle() } else { schema };
+    fn explore_shown(&mut self, case: &Case, rule: &str, schema: &schema::Block) -> Result<Alternatives, ProofError> {
         let dir = self.unit(&case.unit)?.scratch.root().to_owned();
         let Some(worker) = &mut self.tools.checkov else { return Ok(Vec::new()) };
-        let exploration = Exploration { root: &dir, rule, file: &case.file, block: &case.block, schema: &schema };
+        let exploration = Exploration { root: &dir, rule, file: &case.file, block: &case.block, schema };
         match worker.explore(&exploration) {
             // That the rule cannot be explored says nothing of it.
             Err(ScannerError::Failed { .. }) => Ok(Vec::new()),
@@ -233,7 +230,7 @@ impl Prover {
         if is_rejected(&verdicts) {
             return Ok(rejected(verdicts));
         }
-        timed(&mut verdicts, Gate::Schema, || Ok::<_, ProofError>((schema::judge(&schemas, &change), ())))?;
+        timed(&mut verdicts, Gate::Schema, || Ok::<_, ProofError>((schema_gate::judge(&schemas, &change), ())))?;
         if is_rejected(&verdicts) {
             return Ok(rejected(verdicts));
         }
@@ -269,8 +266,9 @@ impl Prover {
         schemas: &Schemas,
     ) -> Result<Vec<Alternatives>, ProofError> {
         let mut also = Vec::new();
+        let Some(schema) = schemas.of(&case.block) else { return Ok(also) };
         for rule in rules {
-            match self.explore_shown(case, rule, schemas)? {
+            match self.explore_shown(case, rule, &schema)? {
                 alternatives if alternatives.is_empty() => return Ok(Vec::new()),
                 alternatives => also.push(alternatives),
             }
