@@ -687,4 +687,74 @@ locals {
         assert!(grammar.with_more(&group("  vpc_id = \"x\"\n"), &more).unwrap().is_none());
         assert!(grammar.with_more(&answer, &[wanted("made_up", Must::Exist)]).unwrap().is_none());
     }
+
+    #[test]
+    fn what_fails_is_not_written_where_another_value_is_wanted() {
+        let module =
+            "resource \"google_kms_key_ring_iam_member\" \"a\" {\n  member = \"allUsers\"\n  role = \"a/b.c\"\n}\n";
+        let member = |must| finding("google_kms_key_ring_iam_member", module, &[&[wanted("member", must)]]);
+        let answer =
+            |value: &str| format!("resource \"google_kms_key_ring_iam_member\" \"a\" {{\n  member = \"{value}\"\n}}");
+        let grammar = member(Must::NotBe(vec![json!("allAuthenticatedUsers")])).one_of_found(&[]).unwrap().unwrap();
+        assert!(accepts(&grammar, &answer("user:me")) && accepts(&grammar, &answer("allUsers2")));
+        assert!(!accepts(&grammar, &answer("allUsers")) && !accepts(&grammar, &answer("allAuthenticatedUsers")));
+        let role = finding("google_kms_key_ring_iam_member", module, &[&[wanted("role", Must::Exist)]]);
+        let role = role.one_of_found(&[]).unwrap().unwrap();
+        assert!(!accepts(&role, &answer("x").replace("member = \"x\"", "role = \"a/b.c\"")));
+        assert!(accepts(&role, &answer("x").replace("member = \"x\"", "role = \"a/bxc\"")));
+    }
+
+    #[test]
+    fn an_attribute_that_means_a_block_refers_to_one() {
+        let way = [wanted("kms_key_id", Must::Exist)];
+        let volume = "resource \"aws_ebs_volume\" \"a\" {\n}\n";
+        let language = |module: &str| {
+            let tree = walk::tree(module.to_owned());
+            let dir = RelPath::default();
+            let target = BlockAddr::resource("aws_ebs_volume", "a");
+            let scope = Scope {
+                target: tree.find(&dir, &target).unwrap().1,
+                names: Names::of(&tree, &dir),
+                schemas: Schemas::embedded(),
+                companion_types: companion_types("aws_ebs_volume", [], []),
+                ways: Vec::new(),
+                found: vec![Way { target: way.to_vec(), ..Way::default() }],
+                house: Arc::default(),
+                shapes: Shapes::default(),
+                supposed: None,
+            };
+            compile(scope).unwrap().one_of_found(&[]).unwrap().unwrap()
+        };
+        let answer = |value: &str| format!("resource \"aws_ebs_volume\" \"a\" {{\n  kms_key_id = {value}\n}}");
+        let with_new = answer("aws_kms_key.a.arn") + "\n\nresource \"aws_kms_key\" \"a\" {\n}";
+        let alone = language(volume);
+        assert!(accepts(&alone, &with_new) && !accepts(&alone, &answer("\"alias/aws/ebs\"")));
+        let standing = language(&format!("{volume}resource \"aws_kms_key\" \"main\" {{\n}}\n"));
+        assert!(accepts(&standing, &answer("aws_kms_key.main.arn")) && !accepts(&standing, &with_new));
+    }
+
+    #[test]
+    fn a_type_without_a_schema_is_held_to_ways_by_what_is_supposed_of_it() {
+        let module = "resource \"made_up\" \"a\" {\n  mode = \"x\"\n}\n";
+        let tree = walk::tree(module.to_owned());
+        let dir = RelPath::default();
+        let block = tree.find(&dir, &BlockAddr::resource("made_up", "a")).unwrap().1;
+        let target = vec![wanted("log.on", be(json!([true])))];
+        let supposed = schema::Block::supposed([&block.body], [vec!["log".to_owned(), "on".to_owned()]]);
+        let scope = |supposed| Scope {
+            target: block,
+            names: Names::of(&tree, &dir),
+            schemas: Schemas::embedded(),
+            companion_types: BTreeSet::new(),
+            ways: Vec::new(),
+            found: vec![Way { target: target.clone(), ..Way::default() }],
+            house: Arc::default(),
+            shapes: Shapes::default(),
+            supposed,
+        };
+        let grammar = compile(scope(Some(supposed))).unwrap().one_of_found(&[]).unwrap().unwrap();
+        let sentence = "resource \"made_up\" \"a\" {\n  log {\n    on = true\n  }\n}";
+        assert_eq!(grammar.only_sentence().unwrap().as_deref(), Some(sentence));
+        assert_eq!(compile(scope(None)).unwrap().found(), 0);
+    }
 }

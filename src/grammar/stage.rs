@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::rules::{At, Companion, House, Must, Wanted, Way};
+use crate::rules::{At, Companion, House, Wanted, Way};
 use crate::schema::{self, Schemas};
 use crate::source::{Block, BlockAddr, Body, RelPath, SourceFile, references};
 
@@ -198,7 +198,7 @@ impl Grammar {
         let header = hcl::quote(&format!("{}\n", opening(target)));
         let targets: Vec<&[Wanted]> = ways.iter().map(|way| way.target.as_slice()).collect();
         // A value that is given needs nothing beside it.
-        let open = targets.iter().any(|target| target.iter().any(|wanted| wanted.must == Must::Exist));
+        let open = targets.iter().any(|target| target.iter().any(|wanted| wanted.must.is_open()));
         let lark = stage(context, &context.names, target, &Held::ToOneOf(&targets), |body, after| {
             format!("start: {header} {body} \"}}\"{}\n", maybe(after.any && open, "added"))
         });
@@ -224,7 +224,7 @@ impl Grammar {
             led_to => {
                 let links = Links { to: led_to.into_iter().collect(), from: Vec::new() };
                 // A value that is given needs nothing beside it.
-                let open = way.companions.is_empty() && way.target.iter().any(|wanted| wanted.must == Must::Exist);
+                let open = way.companions.is_empty() && way.target.iter().any(|wanted| wanted.must.is_open());
                 stage(context, names, target, &Held::Narrowly(&way.target, links), |body, after| {
                     format!("start: {header} {body} \"}}\"{}\n", maybe(after.any && open, "added"))
                 })

@@ -38,14 +38,15 @@ pub(super) fn fit(wanted: &Wanted, schema: &Block) -> Option<Wanted> {
                     (None, Type::List(_) | Type::Set(_)) => Must::Exist,
                     (None, _) => return None,
                 },
-                Must::Be(_) | Must::Exist => Must::Exist,
+                Must::NotBe(_) if is_last => wanted.must.clone(),
+                Must::Be(_) | Must::NotBe(_) | Must::Exist => Must::Exist,
             };
             return Some(Wanted { path: wanted.path[..=at].to_vec(), at: wanted.at.clone(), must });
         }
         let nested = block.blocks.get(name)?;
         if is_last {
             let can_be = match wanted.must {
-                Must::Be(_) => false,
+                Must::Be(_) | Must::NotBe(_) => false,
                 Must::Exist => true,
                 Must::NotExist => nested.min == 0,
             };
@@ -253,10 +254,10 @@ impl<'a> Typed<'a> {
             None if form.narrow && must_be.is_some() && attribute.ty == Type::String && self.references.links() => {
                 format!("{LINK} | {LINKING}")
             }
-            None if form.narrow && must_be == Some(&Must::Exist) && attribute.ty == Type::String => {
+            None if form.narrow && must_be.is_some_and(Must::is_open) && attribute.ty == Type::String => {
                 match self.references.meant(name) {
-                    Some(heads) => self.terminal(&heads),
-                    None => self.value(&attribute.ty, depth),
+                    Some(heads) => self.terminal(&format!("/{heads}/")),
+                    None => self.other_than(&failing(must_be, name, form.over), depth),
                 }
             }
             None => self.value(&attribute.ty, depth),
@@ -352,11 +353,22 @@ impl<'a> Typed<'a> {
         self.permutation(&pieces, Start::Anything)
     }
 
-    /// A terminal of its own for a regular expression.
+    /// A text that is none of these.
+    fn other_than(&mut self, texts: &[String], depth: usize) -> String {
+        let value = self.value(&Type::String, depth);
+        if texts.is_empty() {
+            return value;
+        }
+        let texts: Vec<String> = texts.iter().map(|text| escape(&super::hcl::quote(text))).collect();
+        let other = self.terminal(&format!("STRING & ~/{}/", texts.join("|")));
+        value.replacen("STRING", &other, 1)
+    }
+
+    /// A terminal of its own.
     fn terminal(&mut self, expression: &str) -> String {
         self.count += 1;
         let name = format!("T{}", self.count);
-        let _ = writeln!(self.rules, "{name}: /{expression}/");
+        let _ = writeln!(self.rules, "{name}: {expression}");
         name
     }
 
@@ -455,6 +467,27 @@ impl<'a> Typed<'a> {
         self.rules.push_str(&text);
         name
     }
+}
+
+/// Texts of an attribute that are known to fail: those that the rule names, and what it is now.
+fn failing(must_be: Option<&Must>, name: &str, over: Option<&Body>) -> Vec<String> {
+    let named = match must_be {
+        Some(Must::NotBe(values)) => values.as_slice(),
+        _ => &[],
+    };
+    let now = over.and_then(|body| body.attribute(name)).and_then(|attribute| attribute.expr.as_str());
+    named.iter().filter_map(Value::as_str).chain(now).map(str::to_owned).collect()
+}
+
+/// A text as a regular expression between slashes.
+fn escape(text: &str) -> String {
+    text.chars().fold(String::new(), |mut escaped, c| {
+        if c.is_ascii() && !c.is_ascii_alphanumeric() && c != ' ' && c != '"' {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+        escaped
+    })
 }
 
 /// Attributes that no fix sets though the schema lets it: the id that a provider gives, and all tags with the provider's

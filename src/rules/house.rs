@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::source::Block;
 
-use super::{Must, Surroundings, Wanted, Way, Wish};
+use super::{Surroundings, Wanted, Way, Wish};
 
 /// What is wanted of new blocks, by resource type.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ impl House {
                 let wanted = of_new(wish, ty);
                 if !wanted.is_empty() {
                     let known = house.by_type.entry(ty.clone()).or_default();
-                    wanted.into_iter().for_each(|wanted| add(known, wanted));
+                    wanted.into_iter().for_each(|wanted| wanted.join(known));
                 }
             }
         }
@@ -45,7 +45,7 @@ impl House {
                 let known = self.by_type.entry(ty.clone()).or_default();
                 match ways.pop() {
                     Some(way) if ways.is_empty() && !way.takes_out() => {
-                        way.target.into_iter().for_each(|wanted| add(known, wanted));
+                        way.target.into_iter().for_each(|wanted| wanted.join(known));
                     }
                     _ => {}
                 }
@@ -80,21 +80,9 @@ fn new_block(ty: &str) -> Block {
     }
 }
 
-/// Adds what is wanted to what is known; where both are about one attribute, both must hold.
-fn add(known: &mut Vec<Wanted>, wanted: Wanted) {
-    let Some(same) = known.iter_mut().find(|same| same.path == wanted.path) else { return known.push(wanted) };
-    same.must = match (std::mem::replace(&mut same.must, Must::Exist), wanted.must) {
-        (Must::Be(one), Must::Be(other)) => {
-            let both: Vec<_> = one.iter().filter(|value| other.contains(value)).cloned().collect();
-            // Rules that contradict one another: no block satisfies both.
-            Must::Be(if both.is_empty() { one } else { both })
-        }
-        (Must::Exist, other) | (other, _) => other,
-    };
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Must;
     use super::*;
     use serde_json::json;
 

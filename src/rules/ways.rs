@@ -52,7 +52,40 @@ pub struct Wanted {
     pub must: Must,
 }
 
+impl Must {
+    /// Whether a value has to be found for it.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::NotBe(_) | Self::Exist)
+    }
+
+    /// Both, where both are about one place.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Be(one), Self::Be(other)) => {
+                let both: Vec<_> = one.iter().filter(|value| other.contains(value)).cloned().collect();
+                // Rules that contradict one another: nothing satisfies both.
+                Self::Be(if both.is_empty() { one } else { both })
+            }
+            (Self::NotBe(mut one), Self::NotBe(other)) => {
+                one.extend(other);
+                Self::NotBe(one)
+            }
+            (Self::Exist, other) | (other, Self::Exist) => other,
+            (Self::NotBe(_), other) | (other, _) => other,
+        }
+    }
+}
+
 impl Wanted {
+    /// Adds itself to what is known.
+    pub(super) fn join(self, known: &mut Vec<Self>) {
+        match known.iter_mut().find(|same| same.path == self.path && same.at == self.at) {
+            Some(same) => same.must = std::mem::replace(&mut same.must, Must::Exist).and(self.must),
+            None => known.push(self),
+        }
+    }
+
     /// What must be in all blocks that the path leads through.
     pub fn new(path: Vec<String>, must: Must) -> Self {
         Self { path, at: At::All, must }
@@ -76,6 +109,8 @@ pub enum At {
 pub enum Must {
     /// One of these values.
     Be(Vec<Value>),
+    /// There, and none of these values.
+    NotBe(Vec<Value>),
     /// There, whatever it holds.
     Exist,
     /// Not there.
@@ -162,7 +197,9 @@ fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>, undecided: bool) ->
                 }
             }
             Leaf::Attribute(types, condition) if types.is_empty() || types.contains(ty) => {
-                way.target.extend(condition.lacking(&around.target.body, undecided)?);
+                if let Some(wanted) = condition.lacking(&around.target.body, undecided)? {
+                    wanted.join(&mut way.target);
+                }
             }
             Leaf::Attribute(types, condition) => of_others.push((types, condition)),
             Leaf::Connection(connection) => connections.push(connection),
@@ -200,7 +237,7 @@ fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>, undecided: bool) ->
             // An override is of one block.
             [(addr, wanted)] if way.target.is_empty() || way.instead.as_ref() == Some(addr) => {
                 way.instead = Some(addr.clone());
-                way.target.push(wanted.clone());
+                wanted.clone().join(&mut way.target);
             }
             _ => return None,
         }
@@ -278,7 +315,7 @@ impl Way {
         let loses = |way: &Self| way.takes_out() || way.target.iter().any(empties);
         // The rule saw values; where the configuration has expressions, these must not be lost.
         let is_evaluated = |path: &[String]| {
-            let is = |place: Place<'_>| !matches!(place, Place::Item(Item::Attribute(a)) if a.is_literal_list());
+            let is = |place: Place<'_>| !matches!(place, Place::Item(Item::Attribute(a)) if a.literals().is_some());
             found(&target.body, path).into_iter().any(is)
         };
         let open = |mut wanted: Wanted| {
@@ -315,6 +352,10 @@ impl Way {
     }
 }
 
+fn bare(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned).to_lowercase()
+}
+
 fn is_empty(value: &Value) -> bool {
     value.as_array().is_some_and(Vec::is_empty)
 }
@@ -330,14 +371,24 @@ impl Condition {
             (Test::Exists | Test::Like, _) => Must::Exist,
             // Another value has to be found for it, or none.
             (Test::IsNot, None) => return Some(None),
-            (Test::IsNot, _) => match self.values.as_slice() {
-                [Value::Bool(bad)] => Must::Be(vec![Value::Bool(!bad)]),
-                _ => Must::Exist,
+            (Test::IsNot, _) => match (self.values.as_slice(), self.rest_of_list(body)) {
+                ([Value::Bool(bad)], _) => Must::Be(vec![Value::Bool(!bad)]),
+                (_, Some(rest)) => Must::Be(vec![Value::Array(rest)]),
+                _ => Must::NotBe(self.values.clone()),
             },
             (Test::NotExists, _) if self.path.is_empty() => return None,
             (Test::NotExists, _) => Must::NotExist,
         };
         Some(Some(Wanted::new(self.path.clone(), must)))
+    }
+
+    /// The elements of the list that the path leads to that are none of the values; `None` where none is left, or where it
+    /// leads to no list, or to several.
+    fn rest_of_list(&self, body: &Body) -> Option<Vec<Value>> {
+        let found = found(body, &self.path);
+        let [Place::Item(Item::Attribute(attribute))] = found.as_slice() else { return None };
+        let rest: Vec<Value> = attribute.literals()?.into_iter().filter(|value| !self.values.contains(value)).collect();
+        (!rest.is_empty()).then_some(rest)
     }
 
     /// Whether it holds for what is written in a body; `None` when that must be evaluated.
@@ -356,10 +407,13 @@ impl Condition {
                 Place::Item(Item::Attribute(attribute)) if attribute.is_literal() => {
                     literals.push(attribute.expr.to_string().trim().trim_matches('"').to_lowercase());
                 }
+                // One of the elements is asked about.
+                Place::Item(Item::Attribute(attribute)) if self.test == Test::IsNot => {
+                    literals.extend(attribute.literals()?.iter().map(bare));
+                }
                 _ => return None,
             }
         }
-        let bare = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned).to_lowercase();
         let values: Vec<String> = self.values.iter().map(bare).collect();
         let bound = self.values.first().and_then(Value::as_f64);
         let all = |holds: &dyn Fn(f64, f64) -> bool| {
@@ -546,7 +600,7 @@ mod tests {
             attribute("t", "mode", "equals", json!("open")), attribute("t", "rule", "exists", json!(null)),
             connected("t", "t_key", "exists"),
         ] } });
-        let way = on_target(vec![wanted("mode", Must::Exist), wanted("rule", Must::NotExist)]);
+        let way = on_target(vec![wanted("mode", Must::NotBe(vec![json!("open")])), wanted("rule", Must::NotExist)]);
         assert_eq!(ways_of(definition.clone(), TARGET, &[]), [way]);
         assert_eq!(ways_of(definition, TARGET, &["t_key"]), []);
     }
@@ -591,5 +645,27 @@ mod tests {
         let ways = Way::found(vec![less("one"), less("other")], file.body().blocks().next().unwrap());
         assert_eq!(ways[0].target, less("one"));
         assert_eq!(ways[1].target, [wanted("other", Must::Exist)]);
+    }
+
+    #[test]
+    fn what_must_not_be_is_told_once_for_an_attribute_and_taken_out_of_a_list() {
+        let target =
+            "resource \"t\" \"a\" {\n  mode = \"open\"\n  names = [\"all\", \"me\"]\n  others = [\"all\"]\n}\n";
+        let not = |path: &str, value: &str| attribute("t", path, "not_contains", json!(value));
+        let way = |conditions: Value| ways_of(conditions, target, &[])[0].target.clone();
+        let mode = wanted("mode", Must::NotBe(vec![json!("open"), json!("shut")]));
+        let open = attribute("t", "mode", "not_equals", json!("open"));
+        assert_eq!(
+            way(json!([open, attribute("t", "mode", "not_within", json!(["shut", "open"]))]))[0].path,
+            mode.path
+        );
+        assert_eq!(way(json!([not("names", "all")])), [wanted("names", be(&[json!(["me"])]))]);
+        assert_eq!(way(json!([not("others", "all")])), [wanted("others", Must::NotBe(vec![json!("all")]))]);
+        assert_eq!(ways_of(json!([not("names", "you")]), target, &[]), []);
+        assert_eq!(
+            Must::NotBe(vec![json!("open")]).and(Must::NotBe(vec![json!("shut")])),
+            Must::NotBe(vec![json!("open"), json!("shut")])
+        );
+        assert_eq!(Must::NotBe(vec![json!("x")]).and(be(&[json!("y")])), be(&[json!("y")]));
     }
 }

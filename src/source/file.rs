@@ -95,13 +95,18 @@ impl Attribute {
         matches!(self.expr, Null(_) | Bool(_) | Number(_) | String(_))
     }
 
-    /// Whether the value is a list of such values.
-    pub fn is_literal_list(&self) -> bool {
+    /// The elements of a list of such values; `None` where the value is anything else.
+    pub fn literals(&self) -> Option<Vec<serde_json::Value>> {
         use hcl_edit::expr::Expression::{Array, Bool, Null, Number, String};
-        match &self.expr {
-            Array(values) => values.iter().all(|value| matches!(value, Null(_) | Bool(_) | Number(_) | String(_))),
-            _ => false,
-        }
+        let Array(elements) = &self.expr else { return None };
+        let literal = |element: &hcl_edit::expr::Expression| match element {
+            Null(_) => Some(serde_json::Value::Null),
+            Bool(value) => Some((**value).into()),
+            Number(value) => serde_json::from_str(&value.to_string()).ok(),
+            String(value) => Some(value.as_str().into()),
+            _ => None,
+        };
+        elements.iter().map(literal).collect()
     }
 }
 

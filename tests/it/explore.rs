@@ -74,6 +74,7 @@ fn told(wanted: &Wanted) -> String {
     };
     let must = match &wanted.must {
         Must::Be(values) => format!("={}", serde_json::to_string(values).unwrap()),
+        Must::NotBe(values) => format!("!{}", serde_json::to_string(values).unwrap()),
         Must::Exist => "=*".to_owned(),
         Must::NotExist => "=-".to_owned(),
     };
