@@ -22,8 +22,8 @@ use crate::source::{BlockAddr, RelPath, ResourceAddr, SourceTree};
 pub struct Case {
     /// Its folder, relative to the cases' folder.
     pub case: String,
-    /// The rule.
-    #[serde(alias = "rule", alias = "check")]
+    /// The rule; lists that name it `check` are read as well.
+    #[serde(alias = "check")]
     pub rule: String,
     /// The resource, by the scanner's name.
     pub resource: String,

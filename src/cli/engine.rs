@@ -16,7 +16,7 @@ use crate::outcome::{ModelIdentity, Refused, RunReport, ToolVersion};
 use crate::progress::{Progress, Unit};
 use crate::prompt::Prompts;
 use crate::rules::{self, House, Wish};
-use crate::scanner::checkov::CheckovWorker;
+use crate::scanner::checkov::{self, CheckovWorker};
 use crate::scanner::trivy::Trivy;
 use crate::schema::{Kind, Schemas};
 use crate::setup::{self, ModelFile};
@@ -32,7 +32,7 @@ pub struct Options {
     /// Where the model runs: cpu, cuda:N, metal
     #[arg(long, default_value = "cpu")]
     pub device: String,
-    /// Answers to try per finding, at most
+    /// Free answers to try per finding, at most, after those that are held to what the rule is known to want
     #[arg(long, value_name = "K", default_value = "3")]
     pub candidates: NonZeroUsize,
     /// Seed of the sampled answers: same seed, same answers
@@ -203,7 +203,10 @@ fn rulebook(cache: &Cache, checkov: Option<&mut CheckovWorker>, schemas: &Schema
         let schema = |ty: &str| Some((ty.to_owned(), schemas.get(Kind::Resource, ty)?.0.with_lifecycle()));
         types.into_iter().filter_map(schema).collect()
     };
-    let house = rules::house(&dir, &version, &wishes, types, worker)?;
+    // What the schemas are of, and how rules are explored, are this program's and the packs'.
+    let packs = schemas.packs().map(|(source, pack)| format!("{source:?} {:?}", pack.head()));
+    let named = crate::digest::sha256_hex(packs.chain([checkov::WORKER.to_owned()]).collect::<String>().as_bytes());
+    let house = rules::house(&dir, (&version, &named[..12]), &wishes, types, worker)?;
     Ok(Rulebook { house: Arc::new(house), companion_types: worker.resource_types()?, wishes })
 }
 

@@ -1,11 +1,12 @@
 //! `caulk eval`: runs cases, findings that are known, through the engine and counts how far they came.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::cache::Cache;
+use crate::edit::Changeset;
 use crate::eval::{self, Case, Evidence, Funnel, Row};
 use crate::exit::{ExitStatus, Failure};
 use crate::finding::Tool;
@@ -74,8 +75,11 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
         .all
         .apply(&tree)
         .map_err(|e| Failure::new(ExitStatus::Internal, format!("the changes do not apply to their own base: {e}")))?;
+    // By a scanner that had no part in the run.
     let python = cache.checkov_python().ok_or_else(missing)?;
-    let scanned = scan_texts(&after, &mut CheckovWorker::start(&python)?, progress)?;
+    let mut fresh = CheckovWorker::start(&python)?;
+    let before = scan(&mut fresh, &root, "scanning the cases anew", progress)?;
+    let scanned = scan_changed(&root, &after, &report.all, &mut fresh, progress)?;
     let evidence = Evidence {
         before: &tree,
         after: &after,
@@ -96,24 +100,37 @@ fn missing() -> Failure {
     ScannerError::Missing { tool: Tool::Checkov, why: String::new() }.into()
 }
 
-fn scan(worker: &mut CheckovWorker, root: &std::path::Path, what: &str, progress: &Progress) -> Result<Scan, Failure> {
+fn scan(worker: &mut CheckovWorker, root: &Path, what: &str, progress: &Progress) -> Result<Scan, Failure> {
     let task = progress.task(what, 0, Unit::Items);
     task.message(&root.display().to_string());
     Ok(worker.scan(&ScanRequest::all(root))?)
 }
 
-/// Scans the texts of a tree, in a folder of their own.
-fn scan_texts(tree: &SourceTree, worker: &mut CheckovWorker, progress: &Progress) -> Result<Scan, Failure> {
+/// Scans a copy of the folder, with the files that were changed as they are now.
+fn scan_changed(
+    root: &Path,
+    after: &SourceTree,
+    changes: &Changeset,
+    worker: &mut CheckovWorker,
+    progress: &Progress,
+) -> Result<Scan, Failure> {
     let fail = |e: std::io::Error| Failure::new(ExitStatus::Internal, format!("cannot write the changed cases: {e}"));
     let dir = tempfile::tempdir().map_err(fail)?;
-    for (path, file) in tree.files() {
-        // What does not parse is not scanned either.
-        let Ok(file) = file else { continue };
-        let target = path.under(dir.path());
-        if let Some(parent) = target.parent() {
-            std::fs::create_dir_all(parent).map_err(fail)?;
+    for entry in walkdir::WalkDir::new(root).into_iter().filter_map(Result::ok) {
+        let Ok(path) = entry.path().strip_prefix(root) else { continue };
+        let target = dir.path().join(path);
+        match entry.file_type() {
+            kind if kind.is_dir() => std::fs::create_dir_all(target).map_err(fail)?,
+            // Through text, so that what cannot be written to is not copied as such.
+            kind if kind.is_file() => {
+                std::fs::write(target, std::fs::read(entry.path()).map_err(fail)?).map_err(fail)?
+            }
+            _ => {}
         }
-        std::fs::write(target, file.text()).map_err(fail)?;
+    }
+    for path in changes.files.keys() {
+        let Some(file) = after.file(path) else { continue };
+        std::fs::write(path.under(dir.path()), file.text()).map_err(fail)?;
     }
     scan(worker, dir.path(), "scanning what came of them", progress)
 }

@@ -54,17 +54,18 @@ impl Try {
 
 impl Question {
     /// Takes in what rules want that an answer made fail on the block. Whether there is an answer that does as they want.
-    pub(super) fn add(&mut self, answer: &str, also: Vec<Alternatives>) -> Result<bool, WriteError> {
+    pub(super) fn add(&mut self, answer: &str, also: Vec<Alternatives>) -> bool {
         let block = &self.block;
         // The first is as good as any where nobody can be asked.
-        let more = also.into_iter().filter_map(|alternatives| Way::found(alternatives, block).into_iter().next());
+        let more = also.into_iter().filter_map(|alternatives| Way::found(alternatives, block, &[]).into_iter().next());
         let more: Vec<Wanted> = more.flat_map(|way| way.target).collect();
         let language = self.more.as_ref().unwrap_or(&self.grammar);
-        self.more = match more.is_empty() {
-            true => None,
-            false => language.with_more(answer, &more)?,
+        self.more = match language.with_more(answer, &more) {
+            Ok(more) => more,
+            // The other tries are left.
+            Err(_) => None,
         };
-        Ok(self.more.is_some())
+        self.more.is_some()
     }
 }
 
@@ -132,9 +133,14 @@ pub(super) fn prepare(
     let types = companion_types_of(case, rules.wish, rules.types);
     let around = Surroundings { target: block, connected: &connected(tree, case), types: &types };
     let is_resource = case.block.resource_type().is_some();
-    let told = rules.wish.filter(|_| is_resource && rules.explored.is_empty());
-    let ways = told.map(|wish| wish.ways(around)).unwrap_or_default();
-    let found = Way::found(rules.explored.to_vec(), block);
+    let keys: Vec<Vec<String>> = keys(case, rules.wish).map(crate::rules::names_of).collect();
+    let mut found = Way::found(rules.explored.to_vec(), block, &keys);
+    let told = || rules.wish.filter(|_| is_resource).map(|wish| wish.ways(around)).unwrap_or_default();
+    // What running the rule has shown is as good as what it tells, unless something is lost by it.
+    let ways = if found.iter().any(|way| !way.loses(block)) { Vec::new() } else { told() };
+    if !ways.is_empty() {
+        found.clear();
+    }
     let (instead, own): (Vec<Way>, Vec<Way>) = ways.into_iter().partition(|way| way.instead.is_some());
     let mut questions = vec![question(tree, case, rules, (own, found), schemas.clone(), effort, writer)?];
     for way in instead {
@@ -164,6 +170,7 @@ fn question(
         .ok_or_else(|| format!("{} is no longer in {}", case.block, case.file))?;
     let dir = case.file.parent();
     let (_, block) = tree.find(&dir, &case.block).ok_or_else(|| format!("{} is no longer there", case.block))?;
+    let supposed = schemas.of(&case.block).is_none();
     let scope = Scope {
         target: block,
         names: Names::of(tree, &dir),
@@ -173,7 +180,7 @@ fn question(
         found,
         house: rules.house.clone(),
         shapes: shapes_of(tree, case, wish),
-        supposed: Some(supposed(tree, case, wish)),
+        supposed: supposed.then(|| self::supposed(tree, case, wish)),
     };
     let grammar = grammar::compile(scope).map_err(|e| format!("no grammar: {e}"))?;
     let hinted = match (wish, case.finding.tool) {
@@ -268,13 +275,13 @@ pub(super) struct Asking<'a> {
     pub sampling: Sampling,
 }
 
-/// Asks once.
+/// Asks once; `None` when no way is left that an answer could be held to.
 pub(super) fn attempt(
     asking: &Asking<'_>,
     prompts: &Prompts,
     effort: &Effort,
     writer: &mut dyn Writer,
-) -> Result<Attempt, EngineError> {
+) -> Result<Option<Attempt>, EngineError> {
     let &Asking { question, this, earlier, refusals, number, sampling } = asking;
     let turns = prompts.turns(&Ask {
         rule: &question.case.finding.rule,
@@ -301,7 +308,10 @@ pub(super) fn attempt(
         Lead::More => question.more.clone(),
         Lead::Found => {
             let gone: Vec<&str> = earlier.iter().map(|attempt| attempt.answer.as_str()).collect();
-            question.grammar.one_of_found(&gone).map_err(WriteError::Grammar)?
+            match question.grammar.one_of_found(&gone).map_err(WriteError::Grammar)? {
+                Some(left) => Some(left),
+                None => return Ok(None),
+            }
         }
     };
     let first = led.as_ref().unwrap_or(&question.grammar);
@@ -322,7 +332,7 @@ pub(super) fn attempt(
         }
         grammars.push(grammar.lark().to_owned());
     }
-    Ok(Attempt {
+    Ok(Some(Attempt {
         number,
         seed: match sampling {
             Sampling::Greedy => None,
@@ -341,7 +351,7 @@ pub(super) fn attempt(
         omitted: question.target.omitted.clone(),
         stats: written.stats,
         verdicts: Vec::new(),
-    })
+    }))
 }
 
 /// The reason that stands in the report: that of the last answer that was judged.

@@ -32,7 +32,8 @@ const MORE: usize = 3;
 /// How hard to try.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// Answers per finding, at most. The first is greedy; the later ones are told why the earlier ones were refused.
+    /// Free answers per finding, at most, after those that are held to what the rule is known to want. The first is greedy; the
+    /// later ones are told why the earlier ones were refused.
     pub candidates: usize,
     /// Seed of the sampled ones.
     pub seed: u64,
@@ -270,7 +271,8 @@ fn one(
         let asking = ask::Asking { question, this, earlier, refusals: &refusals, number, sampling };
         let asked = ask::attempt(&asking, inputs.prompts, effort, writer);
         let mut attempt = match asked {
-            Ok(attempt) => attempt,
+            Ok(Some(attempt)) => attempt,
+            Ok(None) => continue,
             // Only this finding is lost: its prompt is too long, or its grammar does not compile.
             Err(EngineError::Write(error)) if error.is_about_request() => {
                 item.unfixed = Some(error.to_string());
@@ -300,7 +302,7 @@ fn one(
             item.taken_back.clear();
             return Ok(());
         }
-        if more > 0 && !judged.also.is_empty() && questions[this.question].add(&answer, judged.also)? {
+        if more > 0 && !judged.also.is_empty() && questions[this.question].add(&answer, judged.also) {
             more -= 1;
             tries.push_front(this.with_more());
         }

@@ -113,7 +113,7 @@ const CALLED: [(&str, &str); 6] = [
     ("key_vault_key_identifier", "azurerm_key_vault_key"),
 ];
 
-/// Whether an attribute can only mean a block of a type by its name, as `kms_key_id` or `performance_insights_kms_key_id`
+/// Whether an attribute means a block of a type by its name, as `kms_key_id` or `performance_insights_kms_key_id`
 /// mean `aws_kms_key`: it names more than a word of the type, or says that what it holds refers to something.
 pub(super) fn means(attribute: &str, ty: &str) -> bool {
     let suffix = REFERRING.iter().find(|suffix| attribute.ends_with(**suffix));
@@ -122,7 +122,8 @@ pub(super) fn means(attribute: &str, ty: &str) -> bool {
     let mut nouns = (0..words.len()).map(|from| words[from..].join("_"));
     let named = nouns.any(|known| match known.contains('_') {
         true => noun == known || noun.ends_with(&format!("_{known}")),
-        false => noun == known && suffix.is_some(),
+        // A word alone says it only where what is held refers to something.
+        false => noun == known && suffix.is_some_and(|suffix| suffix.starts_with("_id") || suffix.starts_with("_arn")),
     });
     let called = CALLED.iter().filter(|(_, of)| *of == ty);
     named || called.into_iter().any(|(known, _)| noun == *known || noun.ends_with(&format!("_{known}")))
@@ -289,9 +290,13 @@ mod tests {
         ] {
             assert!(means(attribute, ty), "{attribute} {ty}");
         }
-        for (attribute, ty) in
-            [("key", "aws_kms_key"), ("role", "aws_iam_role"), ("name", "aws_kms_key"), ("kms_key_id", "aws_sns_topic")]
-        {
+        for (attribute, ty) in [
+            ("key", "aws_kms_key"),
+            ("role", "aws_iam_role"),
+            ("key_name", "aws_kms_key"),
+            ("group_name", "aws_security_group"),
+            ("kms_key_id", "aws_sns_topic"),
+        ] {
             assert!(!means(attribute, ty), "{attribute} {ty}");
         }
     }

@@ -639,7 +639,16 @@ locals {
         let changed = "  ingress {\n    cidr_blocks = [\"10.0.0.0/8\"]\n  }\n";
         assert_eq!(sentence(At::These(vec![0])), group(&format!("{changed}  ingress {{\n  }}\n")));
         assert_eq!(sentence(At::All), group(&format!("{changed}{changed}")));
-        assert_eq!(sentence(At::New), group(changed));
+        let empty = "  ingress {\n  }\n";
+        assert_eq!(sentence(At::New), group(&format!("{empty}{empty}{changed}")));
+        // So it is added, and takes nobody's place.
+        let tree = walk::tree(RULES.to_owned());
+        let target = BlockAddr::resource("aws_security_group", "a");
+        let file = RelPath::new("main.tf").unwrap();
+        let merged = crate::edit::merge::merge(&tree, &file, &target, &sentence(At::New)).unwrap();
+        let after = merged.changeset.apply(&tree).unwrap();
+        let text = after.file(&file).unwrap().text().to_owned();
+        assert!(text.starts_with(RULES.trim_end_matches("}\n")) && text.contains("10.0.0.0/8"), "{text}");
     }
 
     #[test]

@@ -180,6 +180,9 @@ impl Grammar {
         let mut way = way.clone();
         let new = more.into_iter().filter(|wanted| !way.target.iter().any(|known| known.path == wanted.path));
         let new: Vec<Wanted> = new.collect();
+        if new.is_empty() {
+            return Ok(None);
+        }
         way.target.extend(new);
         let mut context = Context::clone(&self.context);
         match index {

@@ -301,8 +301,10 @@ impl<'a> Typed<'a> {
         // One more block of the innermost type.
         let innermost = form.wanted_of(name).first().is_some_and(|wanted| wanted.path.len() <= form.level + 2);
         if form.narrow && *at == At::New && innermost && !present.is_empty() {
+            // Those that stand are written as well, empty: the new one would be taken for one of them.
             let body = self.body(&nested.block, depth + 1, form.nested(name, None));
-            pieces.push(Piece { least: 1, ..Piece::new(name, block(&body), Times::Once) });
+            let all: Vec<String> = present.iter().map(|_| block("\"\"")).chain([block(&body)]).collect();
+            pieces.push(Piece { least: 1, ..Piece::new(name, all.join(" "), Times::Once) });
             return;
         }
         // Of several, all are written in their order: an empty one stays as it is.

@@ -59,20 +59,27 @@ fn wishes_with(
     kept(&dir.join(format!("checkov-{version}-{FORMAT}.json")), || Ok(by_rule(ask()?)))
 }
 
-/// What all rules of a version of Checkov want of new blocks. The rules are run once, on blocks of these types.
+/// What all rules of a version of Checkov want of new blocks. The rules are run once on blocks of these types, which `named`
+/// stands for: what else the result depends on is part of it. Rules that cannot be run tell in conditions only.
 ///
 /// # Errors
-/// When the worker fails or the file cannot be written.
+/// When the worker is not there or the file cannot be written.
 pub fn house(
     dir: &Path,
-    version: &str,
+    (version, named): (&str, &str),
     wishes: &BTreeMap<String, Wish>,
     types: impl FnOnce() -> BTreeMap<String, Block>,
     worker: &mut CheckovWorker,
 ) -> Result<House, WishesError> {
-    kept(&dir.join(format!("checkov-{version}-house-{FORMAT}.json")), || {
-        Ok(House::of(wishes.values()).with_found(worker.house(&types())?))
-    })
+    let told = House::of(wishes.values());
+    let path = dir.join(format!("checkov-{version}-house-{FORMAT}-{named}.json"));
+    let found = kept(&path, || Ok(told.clone().with_found(worker.house(&types())?)));
+    match found {
+        Err(WishesError::Scanner(
+            ScannerError::Failed { .. } | ScannerError::Answer { .. } | ScannerError::Process(_),
+        )) => Ok(told),
+        found => found,
+    }
 }
 
 fn kept<T: Serialize + DeserializeOwned>(

@@ -41,10 +41,10 @@ impl House {
         for (ty, rules) in found {
             for alternatives in rules {
                 // Where there is a choice, that is for who writes the block.
-                let mut ways = Way::found(alternatives, &new_block(&ty));
+                let mut ways = Way::found(alternatives, &new_block(&ty), &[]);
                 let known = self.by_type.entry(ty.clone()).or_default();
                 match ways.pop() {
-                    Some(way) if ways.is_empty() && !way.takes_out() => {
+                    Some(way) if ways.is_empty() && !way.loses(&new_block(&ty)) => {
                         way.target.into_iter().for_each(|wanted| wanted.join(known));
                     }
                     _ => {}

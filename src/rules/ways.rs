@@ -18,6 +18,8 @@ use super::text::names_of;
 
 /// Ways that are told, at most.
 const WAYS: usize = 2;
+/// Attributes that say which thing a block is.
+const NAMES: [&str; 3] = ["name", "id", "key"];
 /// Where more types than these would do for a connection, nobody can tell which one is meant.
 const CHOICES: usize = 3;
 
@@ -83,6 +85,51 @@ impl Wanted {
         match known.iter_mut().find(|same| same.path == self.path && same.at == self.at) {
             Some(same) => same.must = std::mem::replace(&mut same.must, Must::Exist).and(self.must),
             None => known.push(self),
+        }
+    }
+
+    /// With what the rule saw as a value left open where the configuration has an expression: that must not be lost.
+    fn as_written(mut self, target: &Block) -> Self {
+        let Must::Be(values) = &self.must else { return self };
+        let is_written = |place: &Place<'_>| match place {
+            Place::Item(Item::Attribute(attribute)) if values.iter().any(Value::is_array) => {
+                attribute.literals().is_some()
+            }
+            Place::Item(Item::Attribute(attribute)) => attribute.expr.is_object(),
+            _ => false,
+        };
+        let of_parts = values.iter().any(|value| value.is_array() || value.is_object());
+        if of_parts && !found(&target.body, &self.path).iter().all(is_written) {
+            self.must = Must::Exist;
+        }
+        self
+    }
+
+    fn loses(&self, target: &Block) -> bool {
+        let all = |is: &dyn Fn(&Value) -> bool| matches!(&self.must, Must::Be(values) if values.iter().all(is));
+        let Some(name) = self.path.last().map(String::as_str) else { return false };
+        let now = found(&target.body, &self.path);
+        let is_on = |place: &Place<'_>| matches!(place, Place::Item(Item::Attribute(attribute)) if attribute.expr.as_bool() == Some(true));
+        let is_off = all(&|value| *value == Value::Bool(false) || *value == "false");
+        all(&is_empty)
+            || is_off && now.iter().any(is_on)
+            || self.switches_off()
+            // Another name makes it another thing.
+            || self.path.len() == 1 && NAMES.contains(&name) && !now.is_empty()
+    }
+
+    /// Whether the block itself does nothing any more.
+    pub(super) fn switches_off(&self) -> bool {
+        let all = |flag: bool| {
+            let is = |value: &Value| {
+                *value == Value::Bool(flag) || value.as_str() == Some(if flag { "true" } else { "false" })
+            };
+            matches!(&self.must, Must::Be(values) if values.iter().all(is))
+        };
+        match self.path.as_slice() {
+            [name] if name == "enabled" => all(false),
+            [name] if name == "disabled" => all(true),
+            _ => false,
         }
     }
 
@@ -163,7 +210,8 @@ fn of_graph(definition: &Value, around: Surroundings<'_>) -> Vec<Way> {
     for leaves in alternatives(definition) {
         // What cannot be decided is left as it is where something else is known to fail.
         let way = of_alternative(&leaves, around, false).or_else(|| of_alternative(&leaves, around, true));
-        if let Some(way) = way.filter(|way| !ways.contains(way))
+        let is_sound = |way: &Way| !ways.contains(way) && !way.target.iter().any(Wanted::switches_off);
+        if let Some(way) = way.filter(is_sound)
             && !ways.iter_mut().any(|known| known.take_values_of(&way))
         {
             ways.push(way);
@@ -308,30 +356,29 @@ impl Way {
         }
     }
 
-    /// The ways that running the rule on a target has found, each a list of changes: those that take nothing out and leave
-    /// nothing empty, if there are any.
-    pub fn found(alternatives: Vec<Vec<Wanted>>, target: &Block) -> Vec<Self> {
-        let empties = |wanted: &Wanted| matches!(&wanted.must, Must::Be(values) if values.iter().all(is_empty));
-        let loses = |way: &Self| way.takes_out() || way.target.iter().any(empties);
-        // The rule saw values; where the configuration has expressions, these must not be lost.
-        let is_evaluated = |path: &[String]| {
-            let is = |place: Place<'_>| !matches!(place, Place::Item(Item::Attribute(a)) if a.literals().is_some());
-            found(&target.body, path).into_iter().any(is)
+    /// The ways that running the rule on a target has found, each a list of changes: those that lose nothing, if there are
+    /// any, and of these those that are about what the rule inspects (`keys`), if any are.
+    pub fn found(alternatives: Vec<Vec<Wanted>>, target: &Block, keys: &[Vec<String>]) -> Vec<Self> {
+        let way = |wanted: Vec<Wanted>| Self {
+            target: wanted.into_iter().map(|wanted| wanted.as_written(target)).collect(),
+            ..Self::default()
         };
-        let open = |mut wanted: Wanted| {
-            let of_lists = |must: &Must| matches!(must, Must::Be(values) if values.iter().any(Value::is_array));
-            if of_lists(&wanted.must) && is_evaluated(&wanted.path) {
-                wanted.must = Must::Exist;
-            }
-            wanted
-        };
-        let way = |wanted: Vec<Wanted>| Self { target: wanted.into_iter().map(open).collect(), ..Self::default() };
         let mut ways: Vec<Self> = alternatives.into_iter().map(way).collect();
-        if !ways.iter().all(loses) {
-            ways.retain(|way| !loses(way));
+        if !ways.iter().all(|way| way.loses(target)) {
+            ways.retain(|way| !way.loses(target));
+        }
+        let inspected =
+            |way: &Self| way.target.iter().all(|wanted| keys.iter().any(|key| wanted.path.starts_with(key)));
+        if ways.iter().any(inspected) {
+            ways.retain(inspected);
         }
         ways.sort_by_key(|way| way.target.len());
         ways
+    }
+
+    /// Whether something is lost by it: taken out, emptied, switched off, made another thing.
+    pub fn loses(&self, target: &Block) -> bool {
+        self.takes_out() || self.target.iter().any(|wanted| wanted.loses(target))
     }
 
     fn all(&self) -> Vec<&Wanted> {
@@ -624,7 +671,7 @@ mod tests {
         let file = SourceFile::parse(RelPath::default(), TARGET.as_bytes().to_vec()).unwrap();
         let target = file.body().blocks().next().unwrap();
         let found = |alternatives: &[&[Wanted]]| {
-            let ways = Way::found(alternatives.iter().map(|wanted| wanted.to_vec()).collect(), target);
+            let ways = Way::found(alternatives.iter().map(|wanted| wanted.to_vec()).collect(), target, &[]);
             ways.into_iter().map(|way| way.target).collect::<Vec<_>>()
         };
         let (gone, empty) = (wanted("rule", Must::NotExist), wanted("names", be(&[json!([])])));
@@ -642,7 +689,7 @@ mod tests {
         let text = "resource \"t\" \"a\" {\n  one = [\"a\", \"b\"]\n  other = var.names\n}\n";
         let file = SourceFile::parse(RelPath::default(), text.as_bytes().to_vec()).unwrap();
         let less = |name: &str| vec![wanted(name, be(&[json!(["a"])]))];
-        let ways = Way::found(vec![less("one"), less("other")], file.body().blocks().next().unwrap());
+        let ways = Way::found(vec![less("one"), less("other")], file.body().blocks().next().unwrap(), &[]);
         assert_eq!(ways[0].target, less("one"));
         assert_eq!(ways[1].target, [wanted("other", Must::Exist)]);
     }
@@ -667,5 +714,35 @@ mod tests {
             Must::NotBe(vec![json!("open"), json!("shut")])
         );
         assert_eq!(Must::NotBe(vec![json!("x")]).and(be(&[json!("y")])), be(&[json!("y")]));
+    }
+
+    #[test]
+    fn what_switches_off_or_makes_another_thing_comes_only_where_nothing_else_does() {
+        let text = "resource \"t\" \"a\" {\n  name = \"n\"\n  caching = true\n  tags = var.tags\n}\n";
+        let file = SourceFile::parse(RelPath::default(), text.as_bytes().to_vec()).unwrap();
+        let target = file.body().blocks().next().unwrap();
+        let found = |wanted: &[Wanted], keys: &[&str]| {
+            let keys: Vec<Vec<String>> = keys.iter().map(|key| vec![(*key).to_owned()]).collect();
+            let ways = Way::found(wanted.iter().map(|wanted| vec![wanted.clone()]).collect(), target, &keys);
+            ways.into_iter().map(|way| way.target[0].path.join(".")).collect::<Vec<_>>()
+        };
+        let (off, on) = (be(&[json!(false)]), be(&[json!(true)]));
+        let all = [
+            wanted("name", Must::Exist),
+            wanted("caching", off.clone()),
+            wanted("enabled", off),
+            wanted("disabled", on.clone()),
+            wanted("encrypted", on),
+            wanted("other", Must::Exist),
+        ];
+        assert_eq!(found(&all, &[]), ["encrypted", "other"]);
+        assert_eq!(found(&all, &["other"]), ["other"]);
+        assert_eq!(found(&all[..2], &[]), ["name", "caching"]);
+        // A map that is an expression is not replaced by a part of it.
+        let tags = Way::found(vec![vec![wanted("tags", be(&[json!({ "a": "b" })]))]], target, &[]);
+        assert_eq!(tags[0].target, [wanted("tags", Must::Exist)]);
+        let closed = attribute("t", "disabled", "equals", json!(true));
+        let graph = json!({ "or": [closed, attribute("t", "mode", "equals", json!("x"))] });
+        assert_eq!(ways_of(graph, text, &[]), [on_target(vec![wanted("mode", be(&[json!("x")]))])]);
     }
 }

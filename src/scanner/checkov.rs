@@ -19,7 +19,8 @@ use crate::process::{Cmd, ProcessError, Service};
 use crate::rules::Wish;
 use crate::source::RelPath;
 
-const WORKER: &str = concat!(include_str!("worker.py"), "\n\n", include_str!("explore.py"), "\n\nmain()\n");
+/// The worker's program.
+pub const WORKER: &str = concat!(include_str!("worker.py"), "\n\n", include_str!("explore.py"), "\n\nmain()\n");
 
 /// Environment variables that the worker keeps. Checkov reads dozens of others (`BC_*`, `CKV_*`, `CHECKOV_*`,
 /// `TF_VAR_*`, `LOG_LEVEL`, …) that would change its results or make it talk.

@@ -15,8 +15,10 @@
 # `at` tells which of several nested blocks have to change: the first list of more than one on the path. "new": true asks
 # for one more. Appended to worker.py.
 
-# Runs of the rule, at most, and changes of an alternative, at most.
-RUNS = 3000
+# Runs of the rule, at most, for a block of so many characters, at most; longer ones get fewer. A clock would make the
+# answer depend on the machine.
+RUNS, SIZE = 3000, 4000
+# Changes of an alternative, at most.
 CHANGES = 3
 # States that are gone on from, at most.
 FRONTIER = 24
@@ -35,11 +37,11 @@ class Spent(Exception):
 
 def constants(check):
     """The plain values in the rule's text and parameters, each once, in their order; lists of them as well."""
-    text = source_of(check, {"__init__"})
     try:
-        tree = ast.parse(text)
-    except SyntaxError:
-        return [], []
+        tree = ast.parse(source_of(check, {"__init__"}))
+    except (OSError, TypeError, SyntaxError):
+        # Installed without sources.
+        tree = ast.Module([], [])
     values, lists = [], []
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, (str, int, float)):
@@ -168,13 +170,13 @@ class Explorer:
         taken = {name for path, _ in self.paths for name in path} | set(check.supported_entities)
         self.texts = [text for text in texts if text and text not in taken and len(text) <= 80 and "/[" not in text]
         self.numbers = [value for value in self.values if isinstance(value, (int, float)) and not isinstance(value, bool)]
-        self.runs = 0
+        self.runs, self.most = 0, RUNS * SIZE // max(SIZE, len(repr(conf)))
         self.counts = False
 
     def run(self, conf):
         """The rule's result and the instructions that led to it."""
         self.runs += 1
-        if self.runs > RUNS:
+        if self.runs > self.most:
             raise Spent
         reached = collections.Counter()
 
@@ -325,26 +327,31 @@ class Explorer:
         answers = []
         for before, last, kind, values in groups.values():
             try:
-                changes = [self.told(change, [change.value], None) for change in before]
-                answers.append([*changes, self.told(last, values, kind, tuple(before))])
+                at = self.narrowed((*before, Change(last.path, values[0], last.at, last.new)))
+                changes = [self.told(change, [change.value], None, at) for change in before]
+                answers.append([*changes, self.told(last, values, kind, at, tuple(before))])
             except Spent:
                 break
         return answers
 
-    def told(self, change, values, kind, before=()):
-        told = {"path": list(change.path), "at": None, "new": change.new}
+    def narrowed(self, changes):
+        """Which blocks have to change, where each change leads through the same list of several; None for all."""
+        several = {0 if change.new else change.count(self.conf) for change in changes}
+        if len(several) != 1 or several == {0} or len({change.path[0] for change in changes}) != 1:
+            return None
+        needed = list(range(several.pop()))
+        for index in list(needed):
+            fewer = [n for n in needed if n != index]
+            if fewer and self.passes([Change(change.path, change.value, fewer) for change in changes]):
+                needed = fewer
+        return needed
+
+    def told(self, change, values, kind, at, before=()):
+        told = {"path": list(change.path), "at": at, "new": change.new}
         if values[0] is ABSENT:
             return told | {"must": "absent"}
         if kind is None and values[0] is None:
             return told | {"must": "exist"}
-        several = 0 if change.new else change.count(self.conf)
-        if several:
-            needed = list(range(several))
-            for index in range(several):
-                fewer = [n for n in needed if n != index]
-                if fewer and self.passes((*before, Change(change.path, values[0], fewer))):
-                    needed = fewer
-            told["at"] = needed
         if kind == "number":
             # What a number may be is bounded by those of the rule: all that pass, unless every one does.
             every = len(values) == len(set(self.candidates(self.conf, change.path, kind)))
@@ -356,7 +363,8 @@ class Explorer:
             return told | ({"must": "be", "values": kept[:1]} if kept else {"must": "exist"})
         if kind == "string" and all(isinstance(v, str) for v in values):
             # A text that may go on was only the start of one.
-            if self.passes((*before, Change(change.path, values[0] + MORE, told["at"], change.new))):
+            at = change.at if change.new else told["at"]
+            if self.passes((*before, Change(change.path, values[0] + MORE, at, change.new))):
                 return told | {"must": "exist"}
         if isinstance(values[0], dict):
             # Maps are merged by key.
@@ -406,7 +414,7 @@ def block_of(check, request):
         file, _, name = path.rpartition(":")
         file = file.rpartition(":")[0].lstrip("/")
         if status == CheckResult.FAILED and re.sub(r"\[.*", "", name) == request["name"] and kind == request["type"]:
-            if file.endswith(request["file"]):
+            if file == request["file"]:
                 return {key: value for key, value in conf.items() if not key.startswith("__")}
     return None
 
@@ -432,9 +440,13 @@ def house(request):
             continue
         for kind in wanted.keys() & set(check.supported_entities):
             shape = Shape(request["types"][kind])
-            explorer = Explorer(check, kind, shape.required(), shape)
-            if explorer.run(shape.required())[0] == CheckResult.FAILED:
-                wanted[kind].append(explorer.explore())
+            try:
+                explorer = Explorer(check, kind, shape.required(), shape)
+                if explorer.run(shape.required())[0] == CheckResult.FAILED:
+                    wanted[kind].append(explorer.explore())
+            except Exception:
+                # A rule that cannot be explored wants nothing that could be told.
+                continue
     return wanted
 
 

@@ -21,7 +21,7 @@ pub struct Exploration<'a> {
     pub root: &'a Path,
     /// The rule.
     pub rule: &'a str,
-    /// The block's file, or the end of its path.
+    /// The block's file, relative to the folder.
     pub file: &'a RelPath,
     /// The block.
     pub block: &'a BlockAddr,

@@ -9,6 +9,9 @@ use crate::source::{Body, Item};
 
 use super::{Attribute, Block, NestedBlock, Nesting, Type, Usage};
 
+/// Longest path that is taken in.
+const DEEPEST: usize = 8;
+
 impl Block {
     /// What bodies and paths show. The last name of a path is an attribute of any type, unless a body has it; the others are
     /// nested blocks.
@@ -20,7 +23,9 @@ impl Block {
         for body in bodies {
             supposed.see(body);
         }
-        for path in paths {
+        // Paths come from reports as well.
+        let is_name = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        for path in paths.into_iter().filter(|path| path.len() <= DEEPEST && path.iter().all(is_name)) {
             supposed.lead(&path);
         }
         supposed
@@ -94,7 +99,8 @@ mod tests {
                     disk {\n    on = \"yes\"\n  }\n}\nresource \"t\" \"b\" {\n  size = \"big\"\n  disk {\n    kind = \"x\"\n  }\n}\n";
         let file = SourceFile::parse(RelPath::default(), text.into()).unwrap();
         let path = |path: &str| path.split('.').map(str::to_owned).collect::<Vec<_>>();
-        let paths = ["disk.encrypted", "log.on", "tags.b", "on", "disk"].map(path);
+        let deep = ["x"; DEEPEST + 1].join(".");
+        let paths = ["disk.encrypted", "log.on", "tags.b", "on", "disk", "a b", &deep].map(path);
         let supposed = Block::supposed(file.body().blocks().map(|block| &block.body), paths);
         let ty = |name: &str| supposed.attributes[name].ty.clone();
         assert_eq!((ty("on"), ty("size"), ty("other")), (Type::Bool, Type::Any, Type::Any));

@@ -202,9 +202,10 @@ impl Prover {
         let Some(worker) = &mut self.tools.checkov else { return Ok(Vec::new()) };
         let exploration = Exploration { root: &dir, rule, file: &case.file, block: &case.block, schema };
         match worker.explore(&exploration) {
-            // That the rule cannot be explored says nothing of it.
-            Err(ScannerError::Failed { .. }) => Ok(Vec::new()),
-            explored => Ok(explored?),
+            Ok(alternatives) => Ok(alternatives),
+            // That the rule cannot be explored says nothing of it; whether the scanner is well shows at the next scan.
+            Err(ScannerError::Failed { .. } | ScannerError::Answer { .. } | ScannerError::Process(_)) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -85,7 +85,7 @@ fn told(wanted: &Wanted) -> String {
 fn rules_that_are_code_show_what_satisfies_them() {
     let mut worker = CheckovWorker::start(&common::python()).unwrap();
     let mut of = |rule: &str, ty: &str, name: &str| explored(&mut worker, rule, (ty, name));
-    // What is open is taken out of the list of the block that is open, and nothing else.
+    // What is open is taken out of the list of the block that is open. What else passes is told as well.
     let ssh = of("CKV_AWS_24", "aws_security_group", "rules");
     assert!(ssh.contains(&"ingress.cidr_blocks[1]=[[\"10.0.0.0/8\"]]".to_owned()), "{ssh:?}");
     // A bound.

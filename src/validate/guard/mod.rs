@@ -222,13 +222,38 @@ resource "aws_security_group" "web" {
 
     #[test]
     fn what_a_person_must_choose_is_for_review() {
-        assert!(replaced("0.0.0.0/0", "10.0.0.0/8").review[0].contains("10.0.0.0/8"));
+        for_review(&replaced("0.0.0.0/0", "10.0.0.0/8"), "10.0.0.0/8");
         let less = replaced("  ingress {\n    cidr_blocks = [\"1.2.3.4/32\"]\n  }\n", "");
         assert!(less.review[0].contains("ingress"), "{less:?}");
         let gone = replaced("  description = \"arn:aws:iam::210987654321:role/known\"\n", "");
         assert!(gone.review[0].contains("`description` is taken out"), "{gone:?}");
         let emptied = replaced("[\"0.0.0.0/0\"]", "[ ]");
         assert!(emptied.review[0].contains("`cidr_blocks` is taken out"), "{emptied:?}");
+    }
+
+    #[track_caller]
+    fn for_review(guarded: &Guarded, why: &str) {
+        assert!(guarded.review.iter().any(|r| r.contains(why)), "{why:?} is not in {guarded:?}");
+    }
+
+    #[test]
+    fn what_only_seems_to_close_a_finding_is_refused_or_for_review() {
+        let text = "variable \"tags\" {\n  default = {}\n}\nresource \"aws_thing\" \"a\" {\n  name = \"n\"\n  enabled = true\n  \
+                    ranges = [\"1.2.3.4/32\", \"5.6.7.8/32\"]\n  tags = var.tags\n  rule {\n    from_port = 22\n  }\n}\n";
+        let target = BlockAddr::resource("aws_thing", "a");
+        let judged = |from: &str, to: &str| {
+            assert!(text.contains(from));
+            let (before, after) = (tree(text), tree(&text.replacen(from, to, 1)));
+            judge(&Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &[] })
+        };
+        refused(&judged("enabled = true", "enabled = false"), "switches it off");
+        refused(&judged("enabled = true", "enabled = true\n  disabled = true"), "switches it off");
+        for_review(&judged("\"n\"", "\"m\""), "`name` may make terraform replace");
+        for_review(&judged("\"1.2.3.4/32\", ", ""), "`ranges` has lost an element");
+        for_review(&judged("var.tags", "{ a = \"b\" }"), "`tags` no longer refers");
+        for_review(&judged("from_port = 22", "from_port = 23"), "`from_port` is another one");
+        for_review(&judged("from_port = 22", "from_port = 22\n    self = true"), "`self` is another one");
+        assert_eq!(judged("enabled = true", "enabled = true\n  encrypted = true"), Guarded::default());
     }
 
     /// A change of one block in a module around it.

@@ -70,7 +70,9 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
     };
     let (before, after) = (written(change.before), written(change.after));
     for (path, _) in after.symmetric_difference(&before) {
-        if REPLACED.contains(&(ty, path.as_str())) {
+        // What a thing is called is what it is, for most providers.
+        let renamed = path == "name" && before.iter().any(|(path, _)| path == "name");
+        if renamed || REPLACED.contains(&(ty, path.as_str())) {
             guarded
                 .review
                 .push(format!("{}: a new `{path}` may make terraform replace what is deployed", change.target));

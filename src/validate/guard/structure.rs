@@ -56,6 +56,8 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
         }
     }
     if let (Some(before), Some((_, after))) = (target_before, change.after.find(&dir, change.target)) {
+        not_switched_off(change.target, &before.body, &after.body, guarded);
+        same_traffic(change.target, &before.body, &after.body, guarded);
         fewer_blocks(change.target, &before.body, &after.body, guarded);
     }
 }
@@ -193,6 +195,40 @@ fn blocks_of(body: &Body, keyword: &str) -> usize {
     body.blocks().map(|block| usize::from(block.keyword == keyword) + blocks_of(&block.body, keyword)).sum()
 }
 
+/// A block that does nothing any more closes findings, and whatever it was there for is gone.
+fn not_switched_off(addr: &BlockAddr, before: &Body, after: &Body, guarded: &mut Guarded) {
+    for (key, off) in [("enabled", false), ("disabled", true)] {
+        let is_off = |body: &Body| body.attribute(key).and_then(|a| a.expr.as_bool()) == Some(off);
+        if is_off(after) && !is_off(before) {
+            guarded.reasons.push(format!("{addr}: `{key} = {off}` switches it off; that closes nothing"));
+        }
+    }
+}
+
+/// What traffic a rule of a firewall is about.
+const TRAFFIC: [&str; 8] = [
+    "from_port",
+    "to_port",
+    "protocol",
+    "ip_protocol",
+    "direction",
+    "destination_port_range",
+    "source_port_range",
+    "self",
+];
+
+/// A rule that is about other traffic now may leave open what it was found for.
+fn same_traffic(addr: &BlockAddr, before: &Body, after: &Body, guarded: &mut Guarded) {
+    let text = |body: &Body, key: &str| body.attribute(key).map(|a| a.expr.to_string().trim().to_owned());
+    for key in TRAFFIC.into_iter().filter(|key| text(before, key) != text(after, key)) {
+        guarded.review.push(format!("{addr}: `{key}` is another one: see that nothing is left open, or cut off"));
+    }
+    let blocks = |body: &'_ Body| body.blocks().cloned().collect::<Vec<_>>();
+    for (before, after) in blocks(before).iter().zip(&blocks(after)) {
+        same_traffic(addr, &before.body, &after.body, guarded);
+    }
+}
+
 /// What is taken out may be meant to be, but a person must see it.
 fn fewer_blocks(addr: &BlockAddr, before: &Body, after: &Body, guarded: &mut Guarded) {
     for attribute in before.attributes() {
@@ -201,6 +237,16 @@ fn fewer_blocks(addr: &BlockAddr, before: &Body, after: &Body, guarded: &mut Gua
             |a: &Attribute| matches!(a.expr.to_string().split_whitespace().collect::<String>().as_str(), "[]" | "{}");
         if now.is_none_or(|now| is_empty(now) && !is_empty(attribute)) {
             guarded.review.push(format!("{addr}: `{}` is taken out", attribute.key));
+            continue;
+        }
+        let Some(now) = now else { continue };
+        let elements = |a: &Attribute| a.literals().unwrap_or_default();
+        if elements(attribute).iter().any(|element| !elements(now).contains(element)) && now.literals().is_some() {
+            guarded.review.push(format!("{addr}: `{}` has lost an element", attribute.key));
+        }
+        let lost = |reference: &BlockAddr| !references_of(&now.expr).contains(reference);
+        if references_of(&attribute.expr).iter().any(lost) {
+            guarded.review.push(format!("{addr}: `{}` no longer refers to what it did", attribute.key));
         }
     }
     let keywords: BTreeSet<_> = before.blocks().map(|b| b.keyword.as_str()).collect();
