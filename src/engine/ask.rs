@@ -60,11 +60,8 @@ impl Question {
         let more = also.into_iter().filter_map(|alternatives| Way::found(alternatives, block, &[]).into_iter().next());
         let more: Vec<Wanted> = more.flat_map(|way| way.target).collect();
         let language = self.more.as_ref().unwrap_or(&self.grammar);
-        self.more = match language.with_more(answer, &more) {
-            Ok(more) => more,
-            // The other tries are left.
-            Err(_) => None,
-        };
+        // Where it cannot be said, the other tries are left.
+        self.more = language.with_more(answer, &more).unwrap_or_default();
         self.more.is_some()
     }
 }

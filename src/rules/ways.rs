@@ -89,7 +89,7 @@ impl Wanted {
     }
 
     /// With what the rule saw as a value left open where the configuration has an expression: that must not be lost.
-    fn as_written(mut self, target: &Block) -> Self {
+    fn kept_open(mut self, target: &Block) -> Self {
         let Must::Be(values) = &self.must else { return self };
         let is_written = |place: &Place<'_>| match place {
             Place::Item(Item::Attribute(attribute)) if values.iter().any(Value::is_array) => {
@@ -360,7 +360,7 @@ impl Way {
     /// any, and of these those that are about what the rule inspects (`keys`), if any are.
     pub fn found(alternatives: Vec<Vec<Wanted>>, target: &Block, keys: &[Vec<String>]) -> Vec<Self> {
         let way = |wanted: Vec<Wanted>| Self {
-            target: wanted.into_iter().map(|wanted| wanted.as_written(target)).collect(),
+            target: wanted.into_iter().map(|wanted| wanted.kept_open(target)).collect(),
             ..Self::default()
         };
         let mut ways: Vec<Self> = alternatives.into_iter().map(way).collect();
