@@ -54,12 +54,22 @@ pub enum Format {
 pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus, Failure> {
     let cases = Case::read(&args.list)?;
     let root = args.cases.clone().unwrap_or_else(|| args.list.with_extension(""));
+    if let Some(case) = cases.iter().find(|case| !root.join(&case.case).is_dir()) {
+        let what = format!("{}: there is no folder {} in {}", args.list.display(), case.case, root.display());
+        return Err(
+            Failure::new(ExitStatus::Input, what).hint("--cases names the folder that holds the cases' folders")
+        );
+    }
     output::bundle::check_target(&args.out)?;
     let mut engine = Engine::start(&args.engine, cache)?;
     let tree = super::load(&root, &[RelPath::default()])?;
     let worker = engine.checkov.as_mut().ok_or_else(missing)?;
     let before = scan(worker, &root, "scanning", progress)?;
     let findings = before.failed.iter().filter(|finding| cases.iter().any(|case| case.is_about(finding)));
+    for case in cases.iter().filter(|case| !before.failed.iter().any(|finding| case.is_about(finding))) {
+        progress
+            .line(&format!("{}: {} does not fail on {}; counted as not fixed", case.case, case.rule, case.resource));
+    }
     let task = Task {
         tree: tree.clone(),
         scope: vec![RelPath::default()],

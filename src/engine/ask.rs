@@ -352,7 +352,7 @@ pub(super) fn attempt(
 }
 
 /// The reason that stands in the report: that of the last answer that was judged.
-pub(super) fn why_unfixed(attempts: &[Attempt]) -> String {
+pub(super) fn why_unfixed(attempts: &[Attempt], none: &str) -> String {
     let refused = |attempt: &Attempt| {
         let last = attempt.verdicts.last()?;
         match &last.judgement {
@@ -362,6 +362,6 @@ pub(super) fn why_unfixed(attempts: &[Attempt]) -> String {
     };
     match attempts.iter().rev().find_map(refused) {
         Some(reason) => reason,
-        None => "no answer was whole and new".into(),
+        None => none.into(),
     }
 }

@@ -307,7 +307,7 @@ fn one(
             tries.push_front(this.with_more());
         }
     }
-    item.unfixed = Some(ask::why_unfixed(&item.attempts));
+    item.unfixed = Some(ask::why_unfixed(&item.attempts, writer.why_none()));
     Ok(())
 }
 

@@ -96,6 +96,11 @@ pub trait Writer {
 
     /// Who writes, for the manifest.
     fn identity(&self) -> ModelIdentity;
+
+    /// What it means that no answer came that could be judged.
+    fn why_none(&self) -> &'static str {
+        "no answer was whole and new"
+    }
 }
 
 /// The local model with the cache of what it has read last.
@@ -151,6 +156,10 @@ impl Writer for Forced {
 
     fn identity(&self) -> ModelIdentity {
         ModelIdentity { name: "none".to_owned(), ..ModelIdentity::default() }
+    }
+
+    fn why_none(&self) -> &'static str {
+        "the rule leaves a choice, and there is no model to make it"
     }
 }
 
@@ -238,6 +247,10 @@ impl Writer for Replay {
 
     fn identity(&self) -> ModelIdentity {
         self.identity.clone()
+    }
+
+    fn why_none(&self) -> &'static str {
+        "the log has no answer for it that is allowed and new"
     }
 }
 

@@ -21,7 +21,7 @@ use crate::finding::Finding;
 pub use cache::{WishesError, house, wishes};
 pub use house::House;
 pub use text::names_of;
-pub use ways::{At, Companion, Must, Surroundings, Wanted, Way};
+pub use ways::{At, Companion, Must, Surroundings, TRAFFIC, Wanted, Way};
 
 /// What a rule wants.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -18,6 +18,17 @@ use super::text::names_of;
 
 /// Ways that are told, at most.
 const WAYS: usize = 2;
+/// Attributes that say what traffic a rule of a firewall is about: with another one it may leave open what it was found for.
+pub const TRAFFIC: [&str; 8] = [
+    "from_port",
+    "to_port",
+    "protocol",
+    "ip_protocol",
+    "direction",
+    "destination_port_range",
+    "source_port_range",
+    "self",
+];
 /// Attributes that say which thing a block is.
 const NAMES: [&str; 3] = ["name", "id", "key"];
 /// Where more types than these would do for a connection, nobody can tell which one is meant.
@@ -114,6 +125,7 @@ impl Wanted {
         all(&is_empty)
             || is_off && now.iter().any(is_on)
             || self.switches_off()
+            || TRAFFIC.contains(&name)
             // Another name makes it another thing.
             || self.path.len() == 1 && NAMES.contains(&name) && !now.is_empty()
     }
@@ -414,6 +426,10 @@ impl Condition {
         let must = match (&self.test, self.holds(body)) {
             (_, Some(true)) => return Some(None),
             (_, None) if !undecided => return Some(None),
+            // More than nothing is no bound to go by.
+            (Test::AtLeast, _) if self.values.first().and_then(Value::as_f64).is_some_and(|least| least <= 1.0) => {
+                Must::Exist
+            }
             (Test::Is | Test::AtLeast | Test::AtMost, _) => Must::Be(self.values.clone()),
             (Test::Exists | Test::Like, _) => Must::Exist,
             // Another value has to be found for it, or none.
@@ -730,6 +746,7 @@ mod tests {
         let all = [
             wanted("name", Must::Exist),
             wanted("caching", off.clone()),
+            wanted("from_port", be(&[json!(23)])),
             wanted("enabled", off),
             wanted("disabled", on.clone()),
             wanted("encrypted", on),

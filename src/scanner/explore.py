@@ -339,6 +339,9 @@ class Explorer:
         several = {0 if change.new else change.count(self.conf) for change in changes}
         if len(several) != 1 or several == {0} or len({change.path[0] for change in changes}) != 1:
             return None
+        # What hardens one of them hardens the others as well.
+        if all(isinstance(change.value, bool) for change in changes):
+            return None
         needed = list(range(several.pop()))
         for index in list(needed):
             fewer = [n for n in needed if n != index]
@@ -355,7 +358,8 @@ class Explorer:
         if kind == "number":
             # What a number may be is bounded by those of the rule: all that pass, unless every one does.
             every = len(values) == len(set(self.candidates(self.conf, change.path, kind)))
-            bounded = [v for v in values if v != NUMBER]
+            # What passes only next to them says that more than nothing is wanted, or less than all.
+            bounded = [v for v in values if v != NUMBER] if any(v in self.numbers for v in values) else []
             return told | ({"must": "be", "values": bounded} if bounded and not every else {"must": "exist"})
         if TEXT in values or [TEXT] in values:
             # Anything will do; but what is left of a list, or added to it, is better than anything.

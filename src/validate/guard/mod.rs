@@ -239,7 +239,7 @@ resource "aws_security_group" "web" {
     #[test]
     fn what_only_seems_to_close_a_finding_is_refused_or_for_review() {
         let text = "variable \"tags\" {\n  default = {}\n}\nresource \"aws_thing\" \"a\" {\n  name = \"n\"\n  enabled = true\n  \
-                    ranges = [\"1.2.3.4/32\", \"5.6.7.8/32\"]\n  tags = var.tags\n  rule {\n    from_port = 22\n  }\n}\n";
+                    ranges = [\"1.2.3.4/32\", \"5.6.7.8/32\"]\n  tags = var.tags\n  rule {\n    from_port = 22\n    cidr_blocks = []\n  }\n}\n";
         let target = BlockAddr::resource("aws_thing", "a");
         let judged = |from: &str, to: &str| {
             assert!(text.contains(from));
@@ -251,8 +251,10 @@ resource "aws_security_group" "web" {
         for_review(&judged("\"n\"", "\"m\""), "`name` may make terraform replace");
         for_review(&judged("\"1.2.3.4/32\", ", ""), "`ranges` has lost an element");
         for_review(&judged("var.tags", "{ a = \"b\" }"), "`tags` no longer refers");
-        for_review(&judged("from_port = 22", "from_port = 23"), "`from_port` is another one");
-        for_review(&judged("from_port = 22", "from_port = 22\n    self = true"), "`self` is another one");
+        refused(&judged("from_port = 22", "from_port = 23"), "`from_port` is another one");
+        refused(&judged("from_port = 22", "from_port = 22\n    self = true"), "`self` is another one");
+        for_review(&judged("enabled = true", "enabled = true\n  protocol = \"HTTPS\""), "`protocol` is another one");
+        for_review(&judged("name = \"n\"", "name = \"n\"\n  publicly_accessible = false"), "may cut off");
         assert_eq!(judged("enabled = true", "enabled = true\n  encrypted = true"), Guarded::default());
     }
 

@@ -72,7 +72,9 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
     for (path, _) in after.symmetric_difference(&before) {
         // What a thing is called is what it is, for most providers.
         let renamed = path == "name" && before.iter().any(|(path, _)| path == "name");
-        if renamed || REPLACED.contains(&(ty, path.as_str())) {
+        // Of a pod hardly anything can be changed (Kubernetes docs, "Pod update and replacement").
+        let of_pod = matches!(ty, "kubernetes_pod" | "kubernetes_pod_v1") && path.starts_with("spec.");
+        if renamed || of_pod || REPLACED.contains(&(ty, path.as_str())) {
             guarded
                 .review
                 .push(format!("{}: a new `{path}` may make terraform replace what is deployed", change.target));
