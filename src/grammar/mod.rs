@@ -11,6 +11,7 @@
 
 mod companions;
 mod hcl;
+mod literals;
 mod names;
 mod permutation;
 mod references;

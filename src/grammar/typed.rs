@@ -6,12 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
-use serde_json::Value;
-
 use crate::rules::{At, Must, Wanted};
 use crate::schema::{self, Attribute, Block, NestedBlock, Nesting, Type, Usage};
 use crate::source::Body;
 
+use super::literals::{escape, failing, literals};
 use super::names::Class;
 use super::permutation::{Piece, Start, Times, permutation};
 use super::references::{LINK, LINKING, References};
@@ -471,78 +470,10 @@ impl<'a> Typed<'a> {
     }
 }
 
-/// Texts of an attribute that are known to fail: those that the rule names, and what it is now.
-fn failing(must_be: Option<&Must>, name: &str, over: Option<&Body>) -> Vec<String> {
-    let named = match must_be {
-        Some(Must::NotBe(values)) => values.as_slice(),
-        _ => &[],
-    };
-    let now = over.and_then(|body| body.attribute(name)).and_then(|attribute| attribute.expr.as_str());
-    named.iter().filter_map(Value::as_str).chain(now).map(str::to_owned).collect()
-}
-
-/// A text as a regular expression between slashes.
-fn escape(text: &str) -> String {
-    text.chars().fold(String::new(), |mut escaped, c| {
-        if c.is_ascii() && !c.is_ascii_alphanumeric() && c != ' ' && c != '"' {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-        escaped
-    })
-}
-
 /// Attributes that no fix sets though the schema lets it: the id that a provider gives, and all tags with the provider's
 /// own among them.
 fn is_left_out(name: &str, attribute: &Attribute, depth: usize) -> bool {
     depth == 1 && attribute.usage == Usage::OptionalComputed && matches!(name, "id" | "tags_all")
-}
-
-/// Values as literals of a type, each once; `None` when none of them is of it.
-fn literals(values: &[Value], ty: &Type, depth: usize) -> Option<String> {
-    let mut literals: Vec<String> = Vec::new();
-    for literal in values.iter().filter_map(|value| literal(value, ty, depth)) {
-        if !literals.contains(&literal) {
-            literals.push(literal);
-        }
-    }
-    let quoted = literals.iter().map(|literal| super::hcl::quote(literal)).collect::<Vec<_>>().join(" | ");
-    (!quoted.is_empty()).then_some(quoted)
-}
-
-fn literal(value: &Value, ty: &Type, depth: usize) -> Option<String> {
-    let bare = match value {
-        Value::String(text) => text.clone(),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
-        Value::Array(_) | Value::Object(_) | Value::Null => String::new(),
-    };
-    match (ty, value) {
-        (Type::List(inner) | Type::Set(inner), Value::Array(elements)) => {
-            let elements: Option<Vec<String>> =
-                elements.iter().map(|element| literal(element, inner, depth + 1)).collect();
-            Some(format!("[{}]", elements?.join(", ")))
-        }
-        (Type::Map(inner), Value::Object(entries)) => {
-            let (pad, deeper) = ("  ".repeat(depth), "  ".repeat(depth + 1));
-            let entry = |(key, value): (&String, &Value)| {
-                let key = if super::is_name(key) { key.clone() } else { super::hcl::quote(key) };
-                Some(format!("{deeper}{key} = {}\n", literal(value, inner, depth + 1)?))
-            };
-            let entries: Option<String> = entries.iter().map(entry).collect();
-            Some(format!("{{\n{}{pad}}}", entries?))
-        }
-        _ if bare.is_empty() => None,
-        // It would be evaluated.
-        (Type::String, _) if bare.contains("${") || bare.contains("%{") => None,
-        (Type::String, _) => Some(super::hcl::quote(&bare)),
-        (Type::Bool, _) => Some(bare.to_lowercase()).filter(|bare| matches!(bare.as_str(), "true" | "false")),
-        (Type::Number, _) => bare.parse::<f64>().is_ok().then_some(bare),
-        (Type::Any, Value::Bool(_) | Value::Number(_)) => Some(bare),
-        (Type::Any, Value::String(_)) => literal(value, &Type::String, depth),
-        (Type::Any, Value::Array(_)) => literal(value, &Type::List(Box::new(Type::Any)), depth),
-        (Type::Any, Value::Object(_)) => literal(value, &Type::Map(Box::new(Type::Any)), depth),
-        _ => None,
-    }
 }
 
 /// A name for rules of a type, the same for the same type.

@@ -9,6 +9,7 @@ mod conditions;
 mod graph;
 mod house;
 mod text;
+mod wanted;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,8 @@ use crate::finding::Finding;
 pub use cache::{WishesError, house, wishes};
 pub use house::House;
 pub use text::names_of;
-pub use ways::{At, Companion, Must, Surroundings, TRAFFIC, Wanted, Way};
+pub use wanted::{At, Must, TRAFFIC, Wanted};
+pub use ways::{Companion, Surroundings, Way};
 
 /// What a rule wants.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

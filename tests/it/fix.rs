@@ -121,7 +121,10 @@ fn what_is_refused_is_told_and_a_later_answer_may_pass() {
     let audit = std::fs::read_to_string(dir.path().join("caulk-out/audit.jsonl")).unwrap();
     assert!(audit.contains("CKV_AWS_27 still fails on aws_sqs_queue.orders"), "{audit}");
     // The topic has no answer in the log.
-    assert_eq!(outcome(&manifest, TOPIC), ("unfixed".into(), "the log has no answer for it that is allowed and new".into()));
+    assert_eq!(
+        outcome(&manifest, TOPIC),
+        ("unfixed".into(), "the log has no answer for it that is allowed and new".into())
+    );
 }
 
 #[test]

@@ -1,0 +1,75 @@
+//! Values that rules name as HCL literals in a grammar: those that are wanted, and those that are known to fail.
+
+use serde_json::Value;
+
+use crate::rules::Must;
+use crate::schema::Type;
+use crate::source::Body;
+
+/// Values as literals of a type, each once; `None` when none of them is of it.
+pub(super) fn literals(values: &[Value], ty: &Type, depth: usize) -> Option<String> {
+    let mut literals: Vec<String> = Vec::new();
+    for literal in values.iter().filter_map(|value| literal(value, ty, depth)) {
+        if !literals.contains(&literal) {
+            literals.push(literal);
+        }
+    }
+    let quoted = literals.iter().map(|literal| super::hcl::quote(literal)).collect::<Vec<_>>().join(" | ");
+    (!quoted.is_empty()).then_some(quoted)
+}
+
+fn literal(value: &Value, ty: &Type, depth: usize) -> Option<String> {
+    let bare = match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Array(_) | Value::Object(_) | Value::Null => String::new(),
+    };
+    match (ty, value) {
+        (Type::List(inner) | Type::Set(inner), Value::Array(elements)) => {
+            let elements: Option<Vec<String>> =
+                elements.iter().map(|element| literal(element, inner, depth + 1)).collect();
+            Some(format!("[{}]", elements?.join(", ")))
+        }
+        (Type::Map(inner), Value::Object(entries)) => {
+            let (pad, deeper) = ("  ".repeat(depth), "  ".repeat(depth + 1));
+            let entry = |(key, value): (&String, &Value)| {
+                let key = if super::is_name(key) { key.clone() } else { super::hcl::quote(key) };
+                Some(format!("{deeper}{key} = {}\n", literal(value, inner, depth + 1)?))
+            };
+            let entries: Option<String> = entries.iter().map(entry).collect();
+            Some(format!("{{\n{}{pad}}}", entries?))
+        }
+        _ if bare.is_empty() => None,
+        // It would be evaluated.
+        (Type::String, _) if bare.contains("${") || bare.contains("%{") => None,
+        (Type::String, _) => Some(super::hcl::quote(&bare)),
+        (Type::Bool, _) => Some(bare.to_lowercase()).filter(|bare| matches!(bare.as_str(), "true" | "false")),
+        (Type::Number, _) => bare.parse::<f64>().is_ok().then_some(bare),
+        (Type::Any, Value::Bool(_) | Value::Number(_)) => Some(bare),
+        (Type::Any, Value::String(_)) => literal(value, &Type::String, depth),
+        (Type::Any, Value::Array(_)) => literal(value, &Type::List(Box::new(Type::Any)), depth),
+        (Type::Any, Value::Object(_)) => literal(value, &Type::Map(Box::new(Type::Any)), depth),
+        _ => None,
+    }
+}
+
+/// Texts of an attribute that are known to fail: those that the rule names, and what it is now.
+pub(super) fn failing(must_be: Option<&Must>, name: &str, over: Option<&Body>) -> Vec<String> {
+    let named = match must_be {
+        Some(Must::NotBe(values)) => values.as_slice(),
+        _ => &[],
+    };
+    let now = over.and_then(|body| body.attribute(name)).and_then(|attribute| attribute.expr.as_str());
+    named.iter().filter_map(Value::as_str).chain(now).map(str::to_owned).collect()
+}
+
+/// A text as a regular expression between slashes.
+pub(super) fn escape(text: &str) -> String {
+    text.chars().fold(String::new(), |mut escaped, c| {
+        if c.is_ascii() && !c.is_ascii_alphanumeric() && c != ' ' && c != '"' {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+        escaped
+    })
+}

@@ -1,0 +1,170 @@
+//! What something in a block must be, for a rule to pass: a place, and what is wanted there.
+//!
+//! In: conditions, or what running a rule has shown. Out: [`Wanted`], which languages of answers are made of, and what would be
+//! lost by it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::source::{Block, Body, Item};
+
+/// Attributes that say what traffic a rule of a firewall is about: with another one it may leave open what it was found for.
+pub const TRAFFIC: [&str; 8] = [
+    "from_port",
+    "to_port",
+    "protocol",
+    "ip_protocol",
+    "direction",
+    "destination_port_range",
+    "source_port_range",
+    "self",
+];
+/// Attributes that say which thing a block is.
+const NAMES: [&str; 3] = ["name", "id", "key"];
+/// What something in a block must be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// The names that lead to it, blocks first.
+    pub path: Vec<String>,
+    /// In which blocks, where several of a type stand on the way to it.
+    pub at: At,
+    /// What it must be.
+    pub must: Must,
+}
+
+impl Must {
+    /// Whether a value has to be found for it.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::NotBe(_) | Self::Exist)
+    }
+
+    /// Both, where both are about one place.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Be(one), Self::Be(other)) => {
+                let both: Vec<_> = one.iter().filter(|value| other.contains(value)).cloned().collect();
+                // Rules that contradict one another: nothing satisfies both.
+                Self::Be(if both.is_empty() { one } else { both })
+            }
+            (Self::NotBe(mut one), Self::NotBe(other)) => {
+                one.extend(other);
+                Self::NotBe(one)
+            }
+            (Self::Exist, other) | (other, Self::Exist) => other,
+            (Self::NotBe(_), other) | (other, _) => other,
+        }
+    }
+}
+
+impl Wanted {
+    /// Adds itself to what is known.
+    pub(super) fn join(self, known: &mut Vec<Self>) {
+        match known.iter_mut().find(|same| same.path == self.path && same.at == self.at) {
+            Some(same) => same.must = std::mem::replace(&mut same.must, Must::Exist).and(self.must),
+            None => known.push(self),
+        }
+    }
+
+    /// With what the rule saw as a value left open where the configuration has an expression: that must not be lost.
+    pub(super) fn kept_open(mut self, target: &Block) -> Self {
+        let Must::Be(values) = &self.must else { return self };
+        let is_written = |place: &Place<'_>| match place {
+            Place::Item(Item::Attribute(attribute)) if values.iter().any(Value::is_array) => {
+                attribute.literals().is_some()
+            }
+            Place::Item(Item::Attribute(attribute)) => attribute.expr.is_object(),
+            _ => false,
+        };
+        let of_parts = values.iter().any(|value| value.is_array() || value.is_object());
+        if of_parts && !found(&target.body, &self.path).iter().all(is_written) {
+            self.must = Must::Exist;
+        }
+        self
+    }
+
+    /// Whether something is lost by it: emptied, switched off, made another thing, moved to other traffic.
+    pub(super) fn loses(&self, target: &Block) -> bool {
+        let all = |is: &dyn Fn(&Value) -> bool| matches!(&self.must, Must::Be(values) if values.iter().all(is));
+        let Some(name) = self.path.last().map(String::as_str) else { return false };
+        let now = found(&target.body, &self.path);
+        let is_on = |place: &Place<'_>| matches!(place, Place::Item(Item::Attribute(attribute)) if attribute.expr.as_bool() == Some(true));
+        let is_off = all(&|value| *value == Value::Bool(false) || *value == "false");
+        all(&is_empty)
+            || is_off && now.iter().any(is_on)
+            || self.switches_off()
+            || TRAFFIC.contains(&name)
+            // Another name makes it another thing.
+            || self.path.len() == 1 && NAMES.contains(&name) && !now.is_empty()
+    }
+
+    /// Whether the block itself does nothing any more.
+    pub(super) fn switches_off(&self) -> bool {
+        let all = |flag: bool| {
+            let is = |value: &Value| {
+                *value == Value::Bool(flag) || value.as_str() == Some(if flag { "true" } else { "false" })
+            };
+            matches!(&self.must, Must::Be(values) if values.iter().all(is))
+        };
+        match self.path.as_slice() {
+            [name] if name == "enabled" => all(false),
+            [name] if name == "disabled" => all(true),
+            _ => false,
+        }
+    }
+
+    /// What must be in all blocks that the path leads through.
+    pub fn new(path: Vec<String>, must: Must) -> Self {
+        Self { path, at: At::All, must }
+    }
+}
+
+/// Which of the nested blocks of a type, where the first several of one type stand on a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum At {
+    /// All of them.
+    #[default]
+    All,
+    /// Those at these positions.
+    These(Vec<usize>),
+    /// One more of the innermost type.
+    New,
+}
+
+/// What an attribute or a block must be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Must {
+    /// One of these values.
+    Be(Vec<Value>),
+    /// There, and none of these values.
+    NotBe(Vec<Value>),
+    /// There, whatever it holds.
+    Exist,
+    /// Not there.
+    NotExist,
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty)
+}
+
+/// What a path leads to.
+pub(super) enum Place<'a> {
+    Item(&'a Item),
+    /// Somewhere inside a value.
+    Inside,
+}
+
+/// What stands at the end of a path, in all blocks that lead there.
+pub(super) fn found<'a>(body: &'a Body, path: &[String]) -> Vec<Place<'a>> {
+    let Some((name, rest)) = path.split_first() else { return Vec::new() };
+    let mut places = Vec::new();
+    for item in body.items.iter().filter(|item| item.name() == name) {
+        match item {
+            _ if rest.is_empty() => places.push(Place::Item(item)),
+            Item::Attribute(_) => places.push(Place::Inside),
+            Item::Block(block) => places.extend(found(&block.body, rest)),
+        }
+    }
+    places
+}
