@@ -14,8 +14,8 @@ use crate::grammar::provider_of;
 use crate::outcome::{Led, Outcome, Resolution};
 use crate::rules::Wish;
 use crate::scanner::{CheckKey, Scan};
-use crate::schema::{self, Kind, Schemas};
-use crate::source::{BlockAddr, RelPath, ResourceAddr, SourceTree};
+use crate::schema::{self, Schemas};
+use crate::source::{Block, BlockAddr, RelPath, ResourceAddr, SourceTree};
 
 /// A finding that a case is about. One line of a list is such an object as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -52,6 +52,13 @@ impl Case {
 
     fn holds(&self, file: &RelPath) -> bool {
         RelPath::new(&self.case).is_some_and(|folder| file.is_in(&folder))
+    }
+
+    /// The blocks of its files, as far as these parse.
+    fn blocks<'t>(&self, tree: &'t SourceTree) -> impl Iterator<Item = (&'t RelPath, &'t Block)> {
+        let files = tree.files().filter_map(|(path, file)| Some((path, file.ok()?)));
+        let own = files.filter(|(path, _)| self.holds(path));
+        own.flat_map(|(path, file)| file.body().blocks().map(move |block| (path, block)))
     }
 
     fn is_of(&self, key: &CheckKey) -> bool {
@@ -140,9 +147,14 @@ impl Evidence<'_> {
             None => row.reason = Some("the scanner does not find it".into()),
         }
         let changed = self.changed(case);
+        let addresses = |tree| {
+            case.blocks(tree)
+                .map(|(path, block)| (path.clone(), block.addr()))
+                .collect::<BTreeSet<(RelPath, BlockAddr)>>()
+        };
         row.patched = !changed.is_empty();
         row.parses = row.patched && changed.iter().all(|path| self.after.file(path).is_some());
-        row.kept = row.parses && self.blocks(self.before, case).is_subset(&self.blocks(self.after, case));
+        row.kept = row.parses && addresses(self.before).is_subset(&addresses(self.after));
         let (before, after) = self.scans;
         row.removed = row.kept
             && !after.failed_keys.iter().any(|key| case.is_of(key))
@@ -160,23 +172,13 @@ impl Evidence<'_> {
         files.filter(|path| text(self.before, path) != text(self.after, path)).cloned().collect()
     }
 
-    fn blocks(&self, tree: &SourceTree, case: &Case) -> BTreeSet<(RelPath, BlockAddr)> {
-        let files =
-            tree.files().filter_map(|(path, file)| Some((path, file.ok()?))).filter(|(path, _)| case.holds(path));
-        files.flat_map(|(path, file)| file.body().blocks().map(|block| (path.clone(), block.addr()))).collect()
-    }
-
     fn problems(&self, tree: &SourceTree, case: &Case) -> BTreeSet<String> {
-        let files =
-            tree.files().filter_map(|(path, file)| Some((path, file.ok()?))).filter(|(path, _)| case.holds(path));
-        let blocks = files.flat_map(|(_, file)| file.body().blocks());
-        let of = |block: &crate::source::Block| {
-            let addr = block.addr();
-            let (schema, _) = self.schemas.get(Kind::of(&addr.keyword)?, addr.labels.first()?)?;
+        let of = |(_, block): (&RelPath, &Block)| {
+            let schema = self.schemas.of(&block.addr())?;
             let problems = schema::problems(&block.body, &schema).into_iter();
-            Some(problems.map(|problem| format!("{addr}: {problem}")).collect::<Vec<_>>())
+            Some(problems.map(|problem| format!("{}: {problem}", block.addr())).collect::<Vec<_>>())
         };
-        blocks.filter_map(of).flatten().collect()
+        case.blocks(tree).filter_map(of).flatten().collect()
     }
 }
 
@@ -222,7 +224,7 @@ impl Row {
 
 /// A reason's gate and the words of it that do not name anything.
 fn general(reason: &str) -> String {
-    let named = |word: &&str| !word.contains(['.', '_', '"', '`', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
+    let named = |word: &&str| !word.contains(|c: char| c.is_ascii_digit() || "._\"`".contains(c));
     let first = reason.split(';').next().unwrap_or_default();
     first.split_whitespace().filter(named).take(9).collect::<Vec<_>>().join(" ")
 }

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::cache::Cache;
-use crate::engine::{self, Effort, Forced, Inputs, LocalModel, Replay, Writer};
+use crate::engine::{self, Effort, Forced, Inputs, Job, LocalModel, Replay, Writer};
 use crate::exit::{ExitStatus, Failure};
-use crate::finding::Finding;
 use crate::grammar;
 use crate::model::{self, Model, ModelError};
-use crate::outcome::{ModelIdentity, Refused, RunReport, ToolVersion};
+use crate::outcome::{ModelIdentity, RunReport, ToolVersion};
 use crate::progress::{Progress, Unit};
 use crate::prompt::Prompts;
 use crate::rules::{self, House, Wish};
@@ -20,7 +19,6 @@ use crate::scanner::checkov::{self, CheckovWorker};
 use crate::scanner::trivy::Trivy;
 use crate::schema::{Kind, Schemas};
 use crate::setup::{self, ModelFile};
-use crate::source::{RelPath, SourceTree};
 use crate::validate::{Terraform, Tools};
 
 /// Options of a run.
@@ -71,22 +69,6 @@ pub struct Engine<'a> {
     pub checkov: Option<CheckovWorker>,
 }
 
-/// What a run is about.
-pub struct Task<'a> {
-    /// The tree as scanned.
-    pub tree: SourceTree,
-    /// The files or folders that may change.
-    pub scope: Vec<RelPath>,
-    /// Files in scope that are left out all the same.
-    pub excluded: &'a dyn Fn(&RelPath) -> bool,
-    /// The findings.
-    pub findings: Vec<Finding>,
-    /// Files that the scanner could not parse.
-    pub unscanned: Vec<RelPath>,
-    /// Findings that were refused when reports were read.
-    pub refused: Vec<Refused>,
-}
-
 impl<'a> Engine<'a> {
     /// Starts everything: the model loads and the scanner imports while the caller reads what else there is.
     ///
@@ -107,19 +89,14 @@ impl<'a> Engine<'a> {
     ///
     /// # Errors
     /// What ends a run.
-    pub fn run(mut self, task: Task<'_>, cache: &Cache, progress: &Progress) -> Result<(RunReport, Rulebook), Failure> {
+    pub fn run(mut self, job: Job<'_>, cache: &Cache, progress: &Progress) -> Result<(RunReport, Rulebook), Failure> {
         let options = self.options;
-        let rulebook = rulebook(cache, self.checkov.as_mut(), &self.schemas)?;
+        let rulebook = rulebook(cache, self.checkov.as_mut(), &self.schemas, progress)?;
         let trivy = cache.trivy().map(Trivy::new);
         let terraform = Terraform::find();
         let versions = versions(self.checkov.as_mut(), trivy.as_ref(), terraform.as_ref())?;
         let inputs = Inputs {
-            tree: task.tree,
-            scope: task.scope,
-            excluded: task.excluded,
-            findings: task.findings,
-            unscanned: task.unscanned,
-            refused: task.refused,
+            job,
             wishes: &rulebook.wishes,
             house: rulebook.house.clone(),
             companion_types: &rulebook.companion_types,
@@ -192,8 +169,16 @@ pub struct Rulebook {
     companion_types: BTreeSet<String>,
 }
 
-fn rulebook(cache: &Cache, checkov: Option<&mut CheckovWorker>, schemas: &Schemas) -> Result<Rulebook, Failure> {
+fn rulebook(
+    cache: &Cache,
+    checkov: Option<&mut CheckovWorker>,
+    schemas: &Schemas,
+    progress: &Progress,
+) -> Result<Rulebook, Failure> {
     let Some(worker) = checkov else { return Ok(Rulebook::default()) };
+    // Some seconds, the first time.
+    let task = progress.task("asking the rules what they want", 0, Unit::Items);
+    task.message("");
     let version = worker.version()?.to_owned();
     let dir = cache.wishes_dir();
     let wishes = rules::wishes(&dir, &version, worker)?;

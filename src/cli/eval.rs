@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cache::Cache;
-use crate::edit::Changeset;
+use crate::engine::Job;
 use crate::eval::{self, Case, Evidence, Funnel, Row};
 use crate::exit::{ExitStatus, Failure};
 use crate::finding::Tool;
-use crate::outcome::Refused;
 use crate::output::{self, stdout::print, style::Style};
 use crate::progress::{Progress, Unit};
 use crate::scanner::checkov::{CheckovWorker, ScanRequest};
 use crate::scanner::{Scan, ScannerError};
 use crate::schema::Schemas;
 use crate::source::{RelPath, SourceTree};
+use crate::validate::{Scratch, Unit as Module};
 
-use super::engine::{Engine, Options, Task};
+use super::engine::{Engine, Options};
 
 /// Arguments of `caulk eval`.
 #[derive(Debug, clap::Args)]
@@ -50,7 +50,7 @@ pub enum Format {
 /// Runs it. Cases that are not fixed are no failure of it.
 ///
 /// # Errors
-/// What ends the run early; nothing is written then.
+/// What ends the run early. The bundle is written before the cases are judged.
 pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus, Failure> {
     let cases = Case::read(&args.list)?;
     let root = args.cases.clone().unwrap_or_else(|| args.list.with_extension(""));
@@ -70,15 +70,15 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
         progress
             .line(&format!("{}: {} does not fail on {}; counted as not fixed", case.case, case.rule, case.resource));
     }
-    let task = Task {
+    let job = Job {
         tree: tree.clone(),
         scope: vec![RelPath::default()],
         excluded: &|_| false,
         findings: findings.cloned().collect(),
         unscanned: Vec::new(),
-        refused: Vec::<Refused>::new(),
+        refused: Vec::new(),
     };
-    let (report, rulebook) = engine.run(task, cache, progress)?;
+    let (report, rulebook) = engine.run(job, cache, progress)?;
     output::bundle::write(&report, &args.out)?;
 
     let after = report
@@ -89,7 +89,7 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
     let python = cache.checkov_python().ok_or_else(missing)?;
     let mut fresh = CheckovWorker::start(&python)?;
     let before = scan(&mut fresh, &root, "scanning the cases anew", progress)?;
-    let scanned = scan_changed(&root, &after, &report.all, &mut fresh, progress)?;
+    let scanned = scan_changed(&tree, &after, &mut fresh, progress)?;
     let evidence = Evidence {
         before: &tree,
         after: &after,
@@ -116,33 +116,21 @@ fn scan(worker: &mut CheckovWorker, root: &Path, what: &str, progress: &Progress
     Ok(worker.scan(&ScanRequest::all(root))?)
 }
 
-/// Scans a copy of the folder, with the files that were changed as they are now.
+/// Scans a copy of the folder that shows a changed tree.
 fn scan_changed(
-    root: &Path,
+    tree: &SourceTree,
     after: &SourceTree,
-    changes: &Changeset,
     worker: &mut CheckovWorker,
     progress: &Progress,
 ) -> Result<Scan, Failure> {
-    let fail = |e: std::io::Error| Failure::new(ExitStatus::Internal, format!("cannot write the changed cases: {e}"));
-    let dir = tempfile::tempdir().map_err(fail)?;
-    for entry in walkdir::WalkDir::new(root).into_iter().filter_map(Result::ok) {
-        let Ok(path) = entry.path().strip_prefix(root) else { continue };
-        let target = dir.path().join(path);
-        match entry.file_type() {
-            kind if kind.is_dir() => std::fs::create_dir_all(target).map_err(fail)?,
-            // Through text, so that what cannot be written to is not copied as such.
-            kind if kind.is_file() => {
-                std::fs::write(target, std::fs::read(entry.path()).map_err(fail)?).map_err(fail)?
-            }
-            _ => {}
-        }
-    }
-    for path in changes.files.keys() {
-        let Some(file) = after.file(path) else { continue };
-        std::fs::write(path.under(dir.path()), file.text()).map_err(fail)?;
-    }
-    scan(worker, dir.path(), "scanning what came of them", progress)
+    let fail = |e: std::io::Error| {
+        Failure::new(ExitStatus::Internal, format!("cannot write the changed cases: {e}"))
+            .hint("is the temporary folder full? TMPDIR names another")
+    };
+    let unit = Module { dir: RelPath::default(), folders: tree.folders() };
+    let scratch = Scratch::copy(tree, &unit).map_err(fail)?;
+    scratch.show(after, tree).map_err(fail)?;
+    scan(worker, scratch.root(), "scanning what came of them", progress)
 }
 
 fn tables(rows: &[Row], style: Style) -> String {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args as _, FromArgMatches};
 
 use crate::cache::Cache;
+use crate::engine::Job;
 use crate::exit::{ExitStatus, Failure};
 use crate::finding::{Finding, Tool};
 use crate::outcome::{Refused, RunReport};
@@ -16,7 +17,7 @@ use crate::scanner::checkov::{CheckovWorker, ScanRequest};
 use crate::scanner::{self, ScannerError};
 use crate::source::RelPath;
 
-use super::engine::{Engine, Options, Task};
+use super::engine::{Engine, Options};
 
 /// Arguments of `caulk fix`.
 #[derive(Debug, clap::Args)]
@@ -77,7 +78,7 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
     // All of the root: what is in scope may refer to, or be called from, what is not.
     let tree = super::load(&root, &[RelPath::default()])?;
     let found = findings(args, &root, &scope, engine.checkov.as_mut(), progress)?;
-    let task = Task {
+    let job = Job {
         tree,
         scope,
         excluded: &|path| args.filter.excludes(path),
@@ -85,7 +86,7 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
         unscanned: found.unscanned,
         refused: found.refused,
     };
-    let (report, _) = engine.run(task, cache, progress)?;
+    let (report, _) = engine.run(job, cache, progress)?;
     write_out(args, &report, progress)
 }
 

@@ -10,8 +10,7 @@ use crate::grammar::{self, Grammar, Names, Scope, Shapes};
 use crate::model::Sampling;
 use crate::outcome::{Attempt, Judgement, Led};
 use crate::prompt::{Ask, Prompts, Refusal};
-use crate::rules::{House, Surroundings, Wanted, Way, Wish};
-use crate::scanner::explore::Alternatives;
+use crate::rules::{Alternatives, House, Surroundings, Wanted, Way, Wish};
 use crate::schema::{self, Schemas};
 use crate::source::context::{self, Target};
 use crate::source::{Block, Body, RelPath, SourceTree, references};
@@ -45,13 +44,6 @@ pub(super) struct Question {
     more: Option<Grammar>,
 }
 
-impl Try {
-    /// The try after one that was refused for what other rules want.
-    pub(super) fn with_more(self) -> Self {
-        Self { lead: Lead::More, ..self }
-    }
-}
-
 impl Question {
     /// Takes in what rules want that an answer made fail on the block. Whether there is an answer that does as they want.
     pub(super) fn add(&mut self, answer: &str, also: Vec<Alternatives>) -> bool {
@@ -59,9 +51,9 @@ impl Question {
         // The first is as good as any where nobody can be asked.
         let more = also.into_iter().filter_map(|alternatives| Way::found(alternatives, block, &[]).into_iter().next());
         let more: Vec<Wanted> = more.flat_map(|way| way.target).collect();
-        let language = self.more.as_ref().unwrap_or(&self.grammar);
         // Where it cannot be said, the other tries are left.
-        self.more = language.with_more(answer, &more).unwrap_or_default();
+        let with_more = |language: &Grammar| language.with_more(answer, &more).unwrap_or_default();
+        self.more = self.more.as_ref().and_then(with_more).or_else(|| with_more(&self.grammar));
         self.more.is_some()
     }
 }
@@ -89,6 +81,13 @@ pub(super) struct Try {
     greedy: bool,
 }
 
+impl Try {
+    /// The try after one that was refused for what other rules want.
+    pub(super) fn with_more(self) -> Self {
+        Self { lead: Lead::More, ..self }
+    }
+}
+
 /// The tries at a finding, in order. The rule's own ways were gone in the first round.
 pub(super) fn tries(questions: &[Question], effort: &Effort, first_round: bool) -> Vec<Try> {
     let mut tries = Vec::new();
@@ -106,7 +105,7 @@ pub(super) struct Rules<'a> {
     /// What the finding's rule wants.
     pub wish: Option<&'a Wish>,
     /// What would satisfy it, as running it has shown.
-    pub explored: &'a [Vec<Wanted>],
+    pub explored: &'a Alternatives,
     /// What all rules want of new blocks.
     pub house: &'a Arc<House>,
     /// The resource types that it knows.
@@ -131,7 +130,7 @@ pub(super) fn prepare(
     let around = Surroundings { target: block, connected: &connected(tree, case), types: &types };
     let is_resource = case.block.resource_type().is_some();
     let keys: Vec<Vec<String>> = keys(case, rules.wish).map(crate::rules::names_of).collect();
-    let mut found = Way::found(rules.explored.to_vec(), block, &keys);
+    let mut found = Way::found(rules.explored.clone(), block, &keys);
     let told = || rules.wish.filter(|_| is_resource).map(|wish| wish.ways(around)).unwrap_or_default();
     // What running the rule has shown is as good as what it tells, unless something is lost by it.
     let ways = if found.iter().any(|way| !way.loses(block)) { Vec::new() } else { told() };

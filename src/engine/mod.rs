@@ -63,8 +63,8 @@ impl Default for Effort {
     }
 }
 
-/// What a run works on.
-pub struct Inputs<'a> {
+/// What a run is about.
+pub struct Job<'a> {
     /// The tree as scanned.
     pub tree: SourceTree,
     /// The files or folders that were asked for; the root is the empty path.
@@ -77,6 +77,12 @@ pub struct Inputs<'a> {
     pub unscanned: Vec<RelPath>,
     /// Findings that were refused when the reports were read.
     pub refused: Vec<Refused>,
+}
+
+/// What a run works on, and what it knows.
+pub struct Inputs<'a> {
+    /// What it is about.
+    pub job: Job<'a>,
     /// What the rules of the scanner want, all of them, by rule id.
     pub wishes: &'a BTreeMap<String, Wish>,
     /// What they want of new blocks.
@@ -89,7 +95,7 @@ pub struct Inputs<'a> {
     pub versions: Vec<ToolVersion>,
 }
 
-impl Inputs<'_> {
+impl Job<'_> {
     fn is_in_scope(&self, path: &RelPath) -> bool {
         self.scope.iter().any(|scope| path.is_in(scope)) && !(self.excluded)(path)
     }
@@ -157,8 +163,9 @@ pub fn run(
 ) -> Result<RunReport, EngineError> {
     let start = Instant::now();
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let mut work: Vec<Work> = locate(&inputs.tree, inputs.findings.clone()).into_iter().map(Work::new).collect();
-    let mut prover = Prover::new(inputs.tree.clone(), tools);
+    let mut work: Vec<Work> =
+        locate(&inputs.job.tree, inputs.job.findings.clone()).into_iter().map(Work::new).collect();
+    let mut prover = Prover::new(inputs.job.tree.clone(), tools);
     {
         let task = progress.task("fixing", work.len() as u64, Unit::Items);
         for round in 0..effort.rounds.max(1) {
@@ -181,18 +188,19 @@ pub fn run(
     let cases: Vec<Case> = work.iter().filter_map(|item| item.located.case.clone().ok()).collect();
     let sealed = prover.seal(&cases)?;
     let changed = sealed.all.files.keys();
-    let base = changed.filter_map(|path| Some((path.clone(), inputs.tree.file(path)?.text().to_owned())));
-    let in_scope = inputs.tree.files().filter(|(path, _)| inputs.is_in_scope(path));
+    let base = changed.filter_map(|path| Some((path.clone(), inputs.job.tree.file(path)?.text().to_owned())));
+    let in_scope = inputs.job.tree.files().filter(|(path, _)| inputs.job.is_in_scope(path));
     let unreadable: Vec<SourceError> = in_scope.filter_map(|(_, file)| file.err().cloned()).collect();
-    let unscanned = inputs.unscanned.iter().filter(|path| inputs.tree.file(path).is_some()).map(|path| SourceError {
-        file: path.clone(),
-        line: 0,
-        column: 0,
-        message: "the scanner cannot parse it; nothing in it was scanned".into(),
-    });
+    let unscanned =
+        inputs.job.unscanned.iter().filter(|path| inputs.job.tree.file(path).is_some()).map(|path| SourceError {
+            file: path.clone(),
+            line: 0,
+            column: 0,
+            message: "the scanner cannot parse it; nothing in it was scanned".into(),
+        });
     let used = work.iter().any(|item| !item.attempts.is_empty());
     Ok(RunReport {
-        root: inputs.tree.root().to_owned(),
+        root: inputs.job.tree.root().to_owned(),
         tools: inputs.versions,
         model: used.then(|| writer.identity()),
         prompts_sha256: inputs.prompts.sha256().to_owned(),
@@ -202,7 +210,7 @@ pub fn run(
         outcomes: work.into_iter().map(|item| item.outcome(&sealed.closed_by)).collect(),
         fixes: sealed.fixes,
         all: sealed.all,
-        refused: inputs.refused,
+        refused: inputs.job.refused,
         started,
         seconds: start.elapsed().as_secs_f64(),
     })
@@ -228,7 +236,7 @@ fn one(
     }
     let rule = inputs.wishes.get(&case.finding.rule);
     let schemas = prover.schemas(&case)?;
-    let may_change = |path: &RelPath| inputs.is_in_scope(path) && !locate::is_linked(&inputs.tree, path);
+    let may_change = |path: &RelPath| inputs.job.is_in_scope(path) && !locate::is_linked(&inputs.job.tree, path);
     // The conditions of a graph rule are told as they are.
     let explored = match rule {
         Some(wish) if wish.graph.is_none() => {

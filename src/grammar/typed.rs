@@ -356,13 +356,19 @@ impl<'a> Typed<'a> {
 
     /// A text that is none of these.
     fn other_than(&mut self, texts: &[String], depth: usize) -> String {
-        let value = self.value(&Type::String, depth);
         if texts.is_empty() {
-            return value;
+            return self.text("STRING", depth);
         }
         let texts: Vec<String> = texts.iter().map(|text| escape(&super::hcl::quote(text))).collect();
         let other = self.terminal(&format!("STRING & ~/{}/", texts.join("|")));
-        value.replacen("STRING", &other, 1)
+        self.text(&other, depth)
+    }
+
+    /// A text: what the terminal allows between quotes, a reference, a document.
+    fn text(&mut self, quoted: &str, depth: usize) -> String {
+        let document = self.anything(depth);
+        let reference = self.references.terminal(Class::Text).map(|t| format!(" | {t}")).unwrap_or_default();
+        format!("{quoted}{reference} | \"jsonencode(\" {document} \")\"")
     }
 
     /// A terminal of its own.
@@ -384,10 +390,7 @@ impl<'a> Typed<'a> {
     fn value(&mut self, ty: &'a Type, depth: usize) -> String {
         let reference = |class: Class| self.references.terminal(class).map(|t| format!(" | {t}")).unwrap_or_default();
         match ty {
-            Type::String => {
-                let document = self.anything(depth);
-                format!("STRING{} | \"jsonencode(\" {document} \")\"", reference(Class::Text))
-            }
+            Type::String => self.text("STRING", depth),
             Type::Number => format!("NUMBER{}", reference(Class::Number)),
             Type::Bool => format!("\"true\" | \"false\"{}", reference(Class::Bool)),
             Type::Any => self.anything(depth),

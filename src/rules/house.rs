@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::source::Block;
 
-use super::{Surroundings, Wanted, Way, Wish};
+use super::{Alternatives, Surroundings, Wanted, Way, Wish};
 
 /// What is wanted of new blocks, by resource type.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ impl House {
 
     /// With what running the rules on new blocks has shown, by type: for each rule that fails on one, the alternatives.
     #[must_use]
-    pub fn with_found(mut self, found: BTreeMap<String, Vec<Vec<Vec<Wanted>>>>) -> Self {
+    pub fn with_found(mut self, found: BTreeMap<String, Vec<Alternatives>>) -> Self {
         for (ty, rules) in found {
             for alternatives in rules {
                 // Where there is a choice, that is for who writes the block.

@@ -7,6 +7,7 @@
 mod cache;
 mod conditions;
 mod graph;
+mod holds;
 mod house;
 mod text;
 mod wanted;
@@ -22,7 +23,7 @@ use crate::finding::Finding;
 pub use cache::{WishesError, house, wishes};
 pub use house::House;
 pub use text::names_of;
-pub use wanted::{At, Must, TRAFFIC, Wanted};
+pub use wanted::{Alternatives, At, Must, TRAFFIC, Wanted};
 pub use ways::{Companion, Surroundings, Way};
 
 /// What a rule wants.

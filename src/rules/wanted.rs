@@ -21,6 +21,7 @@ pub const TRAFFIC: [&str; 8] = [
 ];
 /// Attributes that say which thing a block is.
 const NAMES: [&str; 3] = ["name", "id", "key"];
+
 /// What something in a block must be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Wanted {
@@ -32,32 +33,40 @@ pub struct Wanted {
     pub must: Must,
 }
 
-impl Must {
-    /// Whether a value has to be found for it.
-    pub fn is_open(&self) -> bool {
-        matches!(self, Self::NotBe(_) | Self::Exist)
-    }
-
-    /// Both, where both are about one place.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Be(one), Self::Be(other)) => {
-                let both: Vec<_> = one.iter().filter(|value| other.contains(value)).cloned().collect();
-                // Rules that contradict one another: nothing satisfies both.
-                Self::Be(if both.is_empty() { one } else { both })
-            }
-            (Self::NotBe(mut one), Self::NotBe(other)) => {
-                one.extend(other);
-                Self::NotBe(one)
-            }
-            (Self::Exist, other) | (other, Self::Exist) => other,
-            (Self::NotBe(_), other) | (other, _) => other,
-        }
-    }
+/// Which of the nested blocks of a type, where the first several of one type stand on a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum At {
+    /// All of them.
+    #[default]
+    All,
+    /// Those at these positions.
+    These(Vec<usize>),
+    /// One more of the innermost type.
+    New,
 }
 
+/// What an attribute or a block must be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Must {
+    /// One of these values.
+    Be(Vec<Value>),
+    /// There, and none of these values.
+    NotBe(Vec<Value>),
+    /// There, whatever it holds.
+    Exist,
+    /// Not there.
+    NotExist,
+}
+
+/// What would satisfy a rule: alternatives, each a list of what must be together.
+pub type Alternatives = Vec<Vec<Wanted>>;
+
 impl Wanted {
+    /// What must be in all blocks that the path leads through.
+    pub fn new(path: Vec<String>, must: Must) -> Self {
+        Self { path, at: At::All, must }
+    }
+
     /// Adds itself to what is known.
     pub(super) fn join(self, known: &mut Vec<Self>) {
         match known.iter_mut().find(|same| same.path == self.path && same.at == self.at) {
@@ -112,36 +121,31 @@ impl Wanted {
             _ => false,
         }
     }
+}
 
-    /// What must be in all blocks that the path leads through.
-    pub fn new(path: Vec<String>, must: Must) -> Self {
-        Self { path, at: At::All, must }
+impl Must {
+    /// Whether a value has to be found for it.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::NotBe(_) | Self::Exist)
     }
-}
 
-/// Which of the nested blocks of a type, where the first several of one type stand on a path.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum At {
-    /// All of them.
-    #[default]
-    All,
-    /// Those at these positions.
-    These(Vec<usize>),
-    /// One more of the innermost type.
-    New,
-}
-
-/// What an attribute or a block must be.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Must {
-    /// One of these values.
-    Be(Vec<Value>),
-    /// There, and none of these values.
-    NotBe(Vec<Value>),
-    /// There, whatever it holds.
-    Exist,
-    /// Not there.
-    NotExist,
+    /// Both, where both are about one place.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Be(one), Self::Be(other)) => {
+                let both: Vec<_> = one.iter().filter(|value| other.contains(value)).cloned().collect();
+                // Rules that contradict one another: nothing satisfies both.
+                Self::Be(if both.is_empty() { one } else { both })
+            }
+            (Self::NotBe(mut one), Self::NotBe(other)) => {
+                one.extend(other);
+                Self::NotBe(one)
+            }
+            (Self::Exist, other) | (other, Self::Exist) => other,
+            (Self::NotBe(_), other) | (other, _) => other,
+        }
+    }
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -1,7 +1,7 @@
-//! The ways to satisfy a rule, as far as the scanner says it in conditions: what attributes of the target, or of a block
-//! that is connected to it, must be, and which blocks must be connected to it.
+//! The ways to satisfy a rule, as far as the scanner says it in conditions or running the rule has shown it: what attributes
+//! of the target, or of a block that is connected to it, must be, and which blocks must be connected to it.
 //!
-//! In: a [`Wish`], the target as it stands. Out: [`Way`]s, the likeliest first. A rule's key and values are one way; the
+//! In: a [`Wish`] or alternatives that were found, the target as it stands. Out: [`Way`]s, the likeliest first. A rule's key and values are one way; the
 //! definition of a graph rule (Checkov docs, "YAML-based Custom Policies") is brought into disjunctive normal form, and
 //! each alternative that an override can bring about is one.
 
@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::source::{Block, BlockAddr, Body, Item};
+use crate::source::{Block, BlockAddr, Body};
 
 use super::Wish;
-use super::conditions::{Condition, Connection, Leaf, Test, alternatives};
+use super::conditions::{Connection, Leaf, alternatives};
 use super::text::names_of;
-use super::wanted::{Must, Place, Wanted, found};
+use super::wanted::{Must, Wanted, found};
 
 /// Ways that are told, at most.
 const WAYS: usize = 2;
@@ -148,7 +148,9 @@ fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>, undecided: bool) ->
     }
     for (types, condition) in of_others {
         if let Some(companion) = way.companions.iter_mut().find(|companion| types.contains(&companion.ty)) {
-            companion.wanted.extend(condition.lacking(&Body::default(), undecided)?);
+            if let Some(wanted) = condition.lacking(&Body::default(), undecided)? {
+                wanted.join(&mut companion.wanted);
+            }
             continue;
         }
         let standing: Vec<&Block> = around.of_types(types).collect();
@@ -273,84 +275,6 @@ impl Way {
         self.target.iter().filter_map(|wanted| wanted.path.first()).any(|name| {
             around.types.contains(&format!("{ty}_{name}")) && !around.target.body.items.iter().any(|i| i.name() == name)
         })
-    }
-}
-
-fn bare(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned).to_lowercase()
-}
-
-impl Condition {
-    /// What must be for it to hold, where it does not; where nobody can tell, if `undecided` says so. `None` when nothing
-    /// that can be written makes it hold.
-    fn lacking(&self, body: &Body, undecided: bool) -> Option<Option<Wanted>> {
-        let must = match (&self.test, self.holds(body)) {
-            (_, Some(true)) => return Some(None),
-            (_, None) if !undecided => return Some(None),
-            // More than nothing is no bound to go by.
-            (Test::AtLeast, _) if self.values.first().and_then(Value::as_f64).is_some_and(|least| least <= 1.0) => {
-                Must::Exist
-            }
-            (Test::Is | Test::AtLeast | Test::AtMost, _) => Must::Be(self.values.clone()),
-            (Test::Exists | Test::Like, _) => Must::Exist,
-            // Another value has to be found for it, or none.
-            (Test::IsNot, None) => return Some(None),
-            (Test::IsNot, _) => match (self.values.as_slice(), self.rest_of_list(body)) {
-                ([Value::Bool(bad)], _) => Must::Be(vec![Value::Bool(!bad)]),
-                (_, Some(rest)) => Must::Be(vec![Value::Array(rest)]),
-                _ => Must::NotBe(self.values.clone()),
-            },
-            (Test::NotExists, _) if self.path.is_empty() => return None,
-            (Test::NotExists, _) => Must::NotExist,
-        };
-        Some(Some(Wanted::new(self.path.clone(), must)))
-    }
-
-    /// The elements of the list that the path leads to that are none of the values; `None` where none is left, or where it
-    /// leads to no list, or to several.
-    fn rest_of_list(&self, body: &Body) -> Option<Vec<Value>> {
-        let found = found(body, &self.path);
-        let [Place::Item(Item::Attribute(attribute))] = found.as_slice() else { return None };
-        let rest: Vec<Value> = attribute.literals()?.into_iter().filter(|value| !self.values.contains(value)).collect();
-        (!rest.is_empty()).then_some(rest)
-    }
-
-    /// Whether it holds for what is written in a body; `None` when that must be evaluated.
-    fn holds(&self, body: &Body) -> Option<bool> {
-        let found = found(body, &self.path);
-        match self.test {
-            Test::Exists => return Some(!found.is_empty()),
-            Test::NotExists => return Some(found.is_empty()),
-            Test::Is | Test::Like | Test::AtLeast | Test::AtMost if found.is_empty() => return Some(false),
-            Test::IsNot if found.is_empty() => return Some(true),
-            _ => {}
-        }
-        let mut literals = Vec::new();
-        for place in found {
-            match place {
-                Place::Item(Item::Attribute(attribute)) if attribute.is_literal() => {
-                    literals.push(attribute.expr.to_string().trim().trim_matches('"').to_lowercase());
-                }
-                // One of the elements is asked about.
-                Place::Item(Item::Attribute(attribute)) if self.test == Test::IsNot => {
-                    literals.extend(attribute.literals()?.iter().map(bare));
-                }
-                _ => return None,
-            }
-        }
-        let values: Vec<String> = self.values.iter().map(bare).collect();
-        let bound = self.values.first().and_then(Value::as_f64);
-        let all = |holds: &dyn Fn(f64, f64) -> bool| {
-            let numbers: Option<Vec<f64>> = literals.iter().map(|literal| literal.parse().ok()).collect();
-            bound.zip(numbers).map(|(bound, numbers)| numbers.iter().all(|&number| holds(number, bound)))
-        };
-        match self.test {
-            Test::AtLeast => all(&|number, bound| number >= bound),
-            Test::AtMost => all(&|number, bound| number <= bound),
-            Test::Is => Some(literals.iter().all(|literal| values.contains(literal))),
-            Test::IsNot => Some(!literals.iter().any(|literal| values.contains(literal))),
-            _ => None,
-        }
     }
 }
 

@@ -283,6 +283,8 @@ class Explorer:
                     self.search(steps, found)
         except Spent:
             pass
+        # What was found is told whole: that takes some runs of its own.
+        self.runs = 0
         return self.alternatives(found)
 
     def search(self, steps, found):
@@ -331,7 +333,8 @@ class Explorer:
                 changes = [self.told(change, [change.value], None, at) for change in before]
                 answers.append([*changes, self.told(last, values, kind, at, tuple(before))])
             except Spent:
-                break
+                # Which blocks it means is not known, and in all of them it would change others as well.
+                continue
         return answers
 
     def narrowed(self, changes):
@@ -353,28 +356,37 @@ class Explorer:
         told = {"path": list(change.path), "at": at, "new": change.new}
         if values[0] is ABSENT:
             return told | {"must": "absent"}
-        if kind is None and values[0] is None:
+        if values[0] is None:
             return told | {"must": "exist"}
+        if isinstance(values[0], dict):
+            # Maps are merged by key.
+            present = values_at(self.conf, change.path)
+            old = present[0] if present and isinstance(present[0], dict) else {}
+            values = [{k: v for k, v in value.items() if k not in old or old[k] != v} for value in values]
+            return told | {"must": "be", "values": values}
+        if kind is None:
+            # A step on the way to what passes: its value is as it was tried.
+            return told | {"must": "be", "values": values}
         if kind == "number":
             # What a number may be is bounded by those of the rule: all that pass, unless every one does.
             every = len(values) == len(set(self.candidates(self.conf, change.path, kind)))
             # What passes only next to them says that more than nothing is wanted, or less than all.
             bounded = [v for v in values if v != NUMBER] if any(v in self.numbers for v in values) else []
             return told | ({"must": "be", "values": bounded} if bounded and not every else {"must": "exist"})
-        if TEXT in values or [TEXT] in values:
-            # Anything will do; but what is left of a list, or added to it, is better than anything.
-            kept = [v for v in values if isinstance(v, list) and v and v != [TEXT] and self.is_from(change, v)]
-            return told | ({"must": "be", "values": kept[:1]} if kept else {"must": "exist"})
+        # What is left of a list, or added to it, is better than another one.
+        kept = [v for v in values if isinstance(v, list) and v and v != [TEXT] and self.is_from(change, v)]
+        if kept:
+            return told | {"must": "be", "values": kept[:1]}
+        at = change.at if change.new else told["at"]
+        # The runs may have been used up before anything was tried.
+        anything = [TEXT] if isinstance(values[0], list) else TEXT
+        if kind != "bool":
+            if anything in values or self.passes((*before, Change(change.path, anything, at, change.new))):
+                return told | {"must": "exist"}
         if kind == "string" and all(isinstance(v, str) for v in values):
             # A text that may go on was only the start of one.
-            at = change.at if change.new else told["at"]
             if self.passes((*before, Change(change.path, values[0] + MORE, at, change.new))):
                 return told | {"must": "exist"}
-        if isinstance(values[0], dict):
-            # Maps are merged by key.
-            present = values_at(self.conf, change.path)
-            old = present[0] if present and isinstance(present[0], dict) else {}
-            values = [{k: v for k, v in value.items() if k not in old or old[k] != v} for value in values]
         return told | {"must": "be", "values": values}
 
     def is_from(self, change, value):

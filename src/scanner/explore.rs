@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::ScannerError;
 use super::checkov::CheckovWorker;
-use crate::rules::{At, Must, Wanted};
+use crate::rules::{Alternatives, At, Must, Wanted};
 use crate::schema::Block;
 use crate::source::{BlockAddr, RelPath};
 
@@ -44,9 +44,6 @@ impl CheckovWorker {
         Ok(read(told))
     }
 }
-
-/// Alternatives, each a list of changes.
-pub type Alternatives = Vec<Vec<Wanted>>;
 
 impl CheckovWorker {
     /// What each rule wants of a new block that holds what its type requires, by type; of rules that are code.

@@ -13,6 +13,7 @@ pub mod settle;
 mod terraform;
 
 pub use prover::{Case, Judged, ProofError, Prover, Tools};
+pub use scratch::{Scratch, Unit};
 pub use settle::{Sealed, Withdrawn};
 pub use terraform::Terraform;
 

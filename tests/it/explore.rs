@@ -51,9 +51,9 @@ resource "google_kms_crypto_key" "key" {
 "#;
 
 /// Each alternative as `path=values`, joined.
-fn explored(worker: &mut CheckovWorker, rule: &str, block: (&str, &str)) -> Vec<String> {
+fn explored(worker: &mut CheckovWorker, module: &str, rule: &str, block: (&str, &str)) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
-    common::write(dir.path(), &[("main.tf", MODULE)]);
+    common::write(dir.path(), &[("main.tf", module)]);
     let schema = Schemas::embedded().get(Kind::Resource, block.0).unwrap().0.with_lifecycle();
     let exploration = Exploration {
         root: dir.path(),
@@ -84,7 +84,7 @@ fn told(wanted: &Wanted) -> String {
 #[test]
 fn rules_that_are_code_show_what_satisfies_them() {
     let mut worker = CheckovWorker::start(&common::python()).unwrap();
-    let mut of = |rule: &str, ty: &str, name: &str| explored(&mut worker, rule, (ty, name));
+    let mut of = |rule: &str, ty: &str, name: &str| explored(&mut worker, MODULE, rule, (ty, name));
     // What is open is taken out of the list of the block that is open. What else passes is told as well.
     let ssh = of("CKV_AWS_24", "aws_security_group", "rules");
     assert!(ssh.contains(&"ingress.cidr_blocks[1]=[[\"10.0.0.0/8\"]]".to_owned()), "{ssh:?}");
@@ -104,6 +104,15 @@ fn rules_that_are_code_show_what_satisfies_them() {
     // It does not fail there.
     assert!(of("CKV_AWS_3", "aws_ebs_volume", "disk").is_empty());
     assert!(of("CKV_NONE_1", "aws_ebs_volume", "disk").is_empty());
+}
+
+#[test]
+fn what_was_found_before_the_runs_were_used_up_is_told() {
+    let mut worker = CheckovWorker::start(&common::python()).unwrap();
+    let long = format!("  description = \"{}\"\n  ingress {{", "x".repeat(400_000));
+    let module = MODULE.replacen("  ingress {", &long, 1);
+    let ssh = explored(&mut worker, &module, "CKV_AWS_24", ("aws_security_group", "rules"));
+    assert!(ssh.contains(&"ingress.cidr_blocks[1]=[[\"10.0.0.0/8\"]]".to_owned()), "{ssh:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! In: the tree before and after, and which block was to be changed. Out: reasons to refuse, and reasons why a person
 //! must look. Everything here is decided on the two texts; the model's answer is not looked at.
 
+mod access;
 mod replaced;
 mod structure;
 mod values;
@@ -42,6 +43,7 @@ pub fn judge(change: &Change<'_>) -> Guarded {
     let mut guarded = Guarded::default();
     structure::judge(change, &mut guarded);
     values::judge(change, &mut guarded);
+    access::judge(change, &mut guarded);
     replaced::judge(change, &mut guarded);
     dedup(&mut guarded.reasons);
     dedup(&mut guarded.review);
@@ -256,6 +258,8 @@ resource "aws_security_group" "web" {
         for_review(&judged("enabled = true", "enabled = true\n  protocol = \"HTTPS\""), "`protocol` is another one");
         for_review(&judged("name = \"n\"", "name = \"n\"\n  publicly_accessible = false"), "may cut off");
         assert_eq!(judged("enabled = true", "enabled = true\n  encrypted = true"), Guarded::default());
+        // A block of another type before it does not make it another one.
+        assert_eq!(judged("  rule {", "  log {\n    on = true\n  }\n  rule {"), Guarded::default());
     }
 
     /// A change of one block in a module around it.

@@ -5,7 +5,6 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::rules::TRAFFIC;
 use crate::source::{Attribute, Block, BlockAddr, Body, RelPath, SourceTree, references, references_of};
 
 use super::{Change, Guarded, pattern};
@@ -57,9 +56,6 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
         }
     }
     if let (Some(before), Some((_, after))) = (target_before, change.after.find(&dir, change.target)) {
-        not_switched_off(change.target, &before.body, &after.body, guarded);
-        same_traffic(change.target, &before.body, &after.body, guarded);
-        same_access(change.target, &before.body, &after.body, guarded);
         fewer_blocks(change.target, &before.body, &after.body, guarded);
     }
 }
@@ -195,73 +191,6 @@ fn meta_arguments(addr: &BlockAddr, block: &Block, before: Option<&Block>, guard
 /// Blocks of a type, at any depth.
 fn blocks_of(body: &Body, keyword: &str) -> usize {
     body.blocks().map(|block| usize::from(block.keyword == keyword) + blocks_of(&block.body, keyword)).sum()
-}
-
-/// A block that does nothing any more closes findings, and whatever it was there for is gone.
-fn not_switched_off(addr: &BlockAddr, before: &Body, after: &Body, guarded: &mut Guarded) {
-    for (key, off) in [("enabled", false), ("disabled", true)] {
-        let is_off = |body: &Body| body.attribute(key).and_then(|a| a.expr.as_bool()) == Some(off);
-        if is_off(after) && !is_off(before) {
-            guarded.reasons.push(format!("{addr}: `{key} = {off}` switches it off; that closes nothing"));
-        }
-    }
-}
-
-/// Attributes that say who a rule of a firewall lets in or out.
-const PEERS: [&str; 9] = [
-    "cidr_block",
-    "cidr_blocks",
-    "cidr_ipv4",
-    "cidr_ipv6",
-    "ipv6_cidr_blocks",
-    "source_address_prefix",
-    "source_address_prefixes",
-    "source_ranges",
-    "source_security_group_id",
-];
-
-/// A rule of a firewall that is about other traffic now leaves open what it was found for, or cuts off what it was there
-/// for. Elsewhere a person must see it.
-fn same_traffic(addr: &BlockAddr, before: &Body, after: &Body, guarded: &mut Guarded) {
-    let text = |body: &Body, key: &str| body.attribute(key).map(|a| a.expr.to_string().trim().to_owned());
-    let is_firewall = PEERS.iter().any(|key| before.attribute(key).is_some());
-    for key in TRAFFIC.into_iter().filter(|key| text(before, key) != text(after, key)) {
-        match is_firewall {
-            true => guarded.reasons.push(format!("{addr}: `{key}` is another one: change who may come, not what for")),
-            false => guarded.review.push(format!("{addr}: `{key}` is another one")),
-        }
-    }
-    let blocks = |body: &'_ Body| body.blocks().cloned().collect::<Vec<_>>();
-    for (before, after) in blocks(before).iter().zip(&blocks(after)) {
-        same_traffic(addr, &before.body, &after.body, guarded);
-    }
-}
-
-/// Attributes by which what is reached today may not be reached any more.
-const ACCESS: [&str; 10] = [
-    "endpoint_public_access",
-    "local_account_disabled",
-    "local_auth_enabled",
-    "local_authentication_disabled",
-    "private_cluster_enabled",
-    "private_instance",
-    "public_network_access",
-    "public_network_access_enabled",
-    "publicly_accessible",
-    "shared_access_key_enabled",
-];
-
-/// Closing a door is what was asked for; who comes through it today, only a person knows.
-fn same_access(addr: &BlockAddr, before: &Body, after: &Body, guarded: &mut Guarded) {
-    let text = |body: &Body, key: &str| body.attribute(key).map(|a| a.expr.to_string().trim().to_owned());
-    for key in ACCESS.into_iter().filter(|key| text(before, key) != text(after, key)) {
-        guarded.review.push(format!("{addr}: `{key}` may cut off those who reach it so today"));
-    }
-    for nested in after.blocks() {
-        let mut same = before.blocks().filter(|block| block.keyword == nested.keyword);
-        let nothing = Body::default();
-        same_access(addr, same.next().map_or(&nothing, |block| &block.body), &nested.body, guarded);
-    }
 }
 
 /// What is taken out may be meant to be, but a person must see it.

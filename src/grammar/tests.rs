@@ -1,0 +1,583 @@
+//! What is a word of the languages of answers, and what is none.
+
+use super::*;
+use crate::rules::{At, Companion, Must, Wanted};
+use crate::source::{RelPath, SourceFile, SourceTree};
+use serde_json::json;
+
+const MODULE: &str = r#"
+resource "aws_s3_bucket" "data" {
+  acl = "public-read"
+  versioning {
+    enabled = false
+  }
+}
+resource "aws_kms_key" "main" {
+  count = 1
+}
+resource "aws_sns_topic" "main" {
+}
+variable "env" {
+  type = string
+}
+locals {
+  tags = { a = "b" }
+}
+"#;
+
+/// The grammar for a block of a module.
+pub(super) fn grammar_for(target: &BlockAddr, module: &str) -> Grammar {
+    going(target, module, Vec::new())
+}
+
+fn going(target: &BlockAddr, module: &str, ways: Vec<Way>) -> Grammar {
+    let path = RelPath::new("main.tf").unwrap();
+    let tree = SourceTree::from_files("/", [SourceFile::parse(path, module.into()).unwrap()]);
+    let dir = RelPath::default();
+    let schemas = Schemas::embedded();
+    let known = ["aws_s3_bucket_versioning", "aws_s3_bucket_public_access_block"];
+    compile(Scope {
+        target: tree.find(&dir, target).unwrap().1,
+        names: Names::of(&tree, &dir),
+        companion_types: companion_types(target.resource_type().unwrap_or_default(), ["aws_s3_bucket_logging"], known),
+        schemas,
+        ways,
+        found: Vec::new(),
+        house: Arc::default(),
+        shapes: Shapes::default(),
+        supposed: None,
+    })
+    .unwrap()
+}
+
+#[track_caller]
+pub(super) fn accepts(grammar: &Grammar, answer: &str) -> bool {
+    grammar.accepts(answer).unwrap()
+}
+
+fn bucket() -> BlockAddr {
+    BlockAddr::resource("aws_s3_bucket", "data")
+}
+
+#[track_caller]
+fn yes(answer: &str) {
+    assert!(accepts(&grammar_for(&bucket(), MODULE), answer), "refused: {answer}");
+}
+
+#[track_caller]
+fn no(answer: &str) {
+    assert!(!accepts(&grammar_for(&bucket(), MODULE), answer), "accepted: {answer}");
+}
+
+fn with(item: &str) -> String {
+    format!("resource \"aws_s3_bucket\" \"data\" {{\n  {item}\n}}")
+}
+
+#[test]
+fn overrides_of_all_shapes_are_words() {
+    yes(&with("acl = null"));
+    yes(&with("acl = \"private\"\n  force_destroy = false\n  bucket = var.env"));
+    yes(&with("versioning {\n    enabled = true\n  }"));
+    yes(&with("versioning = null"));
+    yes(&with("cors_rule {\n    allowed_origins = []\n    allowed_methods = [\"GET\", \"PUT\"]\n  }"));
+    yes(&with("tags = {\n    Name = \"a\"\n    \"x/y\" = var.env\n  }"));
+    yes(&with("tags = merge(local.tags, {\n    Name = \"a\"\n  })"));
+    yes(&with("policy = aws_kms_key.main[0].arn"));
+    yes(&with("bucket = \"${var.env}-100%-\\\"x\\\"\""));
+    yes(&with("policy = jsonencode({\n    Statement = [\n      {\n        Effect = \"Deny\"\n      },\n    ]\n  })"));
+    yes(&with("lifecycle {\n    create_before_destroy = true\n  }\n  acl = null"));
+}
+
+#[test]
+fn companions_follow_named_after_the_target() {
+    let companion = "\n\nresource \"aws_s3_bucket_versioning\" \"data\" {\n  bucket = aws_s3_bucket.data.id\n  \
+                     versioning_configuration {\n    status = \"Enabled\"\n  }\n}";
+    yes(&format!("resource \"aws_s3_bucket\" \"data\" {{\n}}{companion}"));
+    yes(&format!("{}{companion}", with("acl = null")));
+    yes(&format!("{}\n\ndata \"aws_caller_identity\" \"current\" {{}}", with("acl = null")));
+    no(&format!("{}{}", with("acl = null"), companion.replace("\"data\"", "\"other\"")));
+    no(&format!("{}{}", with("acl = null"), companion.replace("  bucket = aws_s3_bucket.data.id\n", "")));
+    no(&format!("{}\n\nresource \"azurerm_key_vault\" \"data\" {{\n  a = 1\n}}", with("acl = null")));
+    no(&format!("{}\n\nresource \"aws_made_up\" \"data\" {{\n  a = 1\n}}", with("acl = null")));
+}
+
+#[test]
+fn a_companion_does_not_take_the_name_of_a_block_that_stands() {
+    let key = |name: &str| format!("\n\nresource \"aws_kms_key\" \"{name}\" {{\n  is_enabled = true\n}}");
+    let topic = "resource \"aws_sns_topic\" \"main\" {\n  name = \"a\"\n}";
+    let grammar = grammar_for(&BlockAddr::resource("aws_sns_topic", "main"), MODULE);
+    assert!(!accepts(&grammar, &format!("{topic}{}", key("main"))));
+    assert!(accepts(&grammar, &format!("{topic}{}", key("main_key"))));
+    assert!(!accepts(&grammar, &format!("{topic}{0}{0}", key("main_key"))));
+}
+
+#[test]
+fn an_answer_that_changes_nothing_is_no_word() {
+    no("resource \"aws_s3_bucket\" \"data\" {\n}");
+    no("");
+}
+
+#[test]
+fn another_block_is_no_word() {
+    no("resource \"aws_s3_bucket\" \"other\" {\n  acl = null\n}");
+}
+
+#[test]
+fn what_only_hides_a_finding_cannot_be_written() {
+    no(&with("# checkov:skip=CKV_AWS_18"));
+    no(&with("acl = \"private\" # checkov:skip=CKV_AWS_18"));
+    no(&with("count = 0"));
+    no(&with("for_each = {}"));
+    no(&with("lifecycle {\n    ignore_changes = [acl]\n  }"));
+    no(&with("provisioner \"local-exec\" {\n    command = \"x\"\n  }"));
+}
+
+#[test]
+fn what_the_type_does_not_have_cannot_be_written() {
+    no(&with("acls = \"private\""));
+    no(&with("arn = \"x\""));
+    no(&with("versioning = {\n    enabled = true\n  }"));
+    no(&with("versioning {\n    enable = true\n  }"));
+    no(&with("tags {\n    a = \"b\"\n  }"));
+    no(&with("bucket = null"));
+}
+
+#[test]
+fn an_account_number_cannot_be_written_where_the_module_has_none() {
+    let arn = |account: &str| with(&format!("policy = \"arn:aws:iam::{account}:root\""));
+    no(&arn("123456789012"));
+    yes(&arn("${var.env}"));
+    yes(&arn("aws"));
+    let module = MODULE.replace("type = string", "type = string\n  default = \"210987654321\"");
+    assert!(accepts(&grammar_for(&bucket(), &module), &arn("210987654321")));
+}
+
+#[test]
+fn values_of_another_type_cannot_be_written() {
+    no(&with("force_destroy = \"yes\""));
+    no(&with("force_destroy = var.env"));
+    no(&with("acl = true"));
+    no(&with("acl = local.tags"));
+    no(&with("acl = [\"private\"]"));
+    no(&with("tags = \"a\""));
+}
+
+#[test]
+fn nothing_can_be_written_twice_or_left_out() {
+    no(&with("acl = \"private\"\n  acl = \"public-read\""));
+    no(&with("versioning {\n    enabled = true\n  }\n  versioning {\n    enabled = true\n  }"));
+    let cors = "cors_rule {\n    allowed_methods = []\n    allowed_origins = []\n  }";
+    yes(&with(&format!("{cors}\n  {cors}")));
+    no(&with("cors_rule {\n    allowed_methods = []\n  }"));
+}
+
+#[test]
+fn names_that_do_not_exist_and_file_functions_cannot_be_written() {
+    no(&with("policy = aws_kms_key.other.arn"));
+    no(&with("policy = aws_kms_key.main.arn"));
+    no(&with("policy = aws_kms_key.main[0].arns"));
+    no(&with("policy = var.other"));
+    no(&with("policy = file(\"x\")"));
+    no(&with("bucket = \"${file(\"x\")}\""));
+    no(&with("bucket = each.key"));
+}
+
+#[test]
+fn new_blocks_hold_what_all_rules_want_of_them() {
+    let rule = crate::rules::Wish {
+        resource_types: vec!["aws_kms_key".into()],
+        inspected_key: Some("enable_key_rotation".into()),
+        expected: vec![json!(true)],
+        ..crate::rules::Wish::default()
+    };
+    let target = BlockAddr::resource("aws_sns_topic", "orders");
+    let tree = walk::tree("resource \"aws_sns_topic\" \"orders\" {\n}\n".into());
+    let dir = RelPath::default();
+    let grammar = compile(Scope {
+        target: tree.find(&dir, &target).unwrap().1,
+        names: Names::of(&tree, &dir),
+        schemas: Schemas::embedded(),
+        companion_types: companion_types("aws_sns_topic", [], []),
+        ways: Vec::new(),
+        found: Vec::new(),
+        house: Arc::new(House::of([&rule])),
+        shapes: Shapes::default(),
+        supposed: None,
+    })
+    .unwrap();
+    let answer = |line: &str| {
+        format!(
+            "resource \"aws_sns_topic\" \"orders\" {{\n  kms_master_key_id = aws_kms_key.orders.id\n}}\n\n\
+             resource \"aws_kms_key\" \"orders\" {{\n  description = \"x\"\n{line}}}"
+        )
+    };
+    assert!(accepts(&grammar, &answer("  enable_key_rotation = true\n")));
+    assert!(!accepts(&grammar, &answer("")));
+    assert!(!accepts(&grammar, &answer("  enable_key_rotation = false\n")));
+}
+
+fn wanted(path: &str, must: Must) -> Wanted {
+    Wanted::new(path.split('.').map(str::to_owned).collect(), must)
+}
+
+fn be(values: serde_json::Value) -> Must {
+    Must::Be(values.as_array().unwrap().clone())
+}
+
+/// The bucket's language where this is wanted of it.
+fn wanting(path: &str, must: Must) -> Grammar {
+    going(&bucket(), MODULE, vec![Way { target: vec![wanted(path, must)], ..Way::default() }])
+}
+
+#[test]
+fn only_the_wanted_values_can_be_written_where_they_are_wanted() {
+    let versioning = wanting("versioning.enabled", be(json!([true])));
+    assert!(accepts(&versioning, &with("versioning {\n    enabled = true\n  }")));
+    assert!(!accepts(&versioning, &with("versioning {\n    enabled = false\n  }")));
+    let target = wanting("logging.target_prefix", be(json!(["a", "b"])));
+    assert!(accepts(&target, &with("logging {\n    target_bucket = \"x\"\n    target_prefix = \"b\"\n  }")));
+    assert!(!accepts(&target, &with("logging {\n    target_bucket = \"x\"\n    target_prefix = \"c\"\n  }")));
+    let of_another_type = wanting("force_destroy", be(json!(["maybe"])));
+    assert!(accepts(&of_another_type, &with("force_destroy = true")));
+}
+
+/// The one way, if there is one.
+fn way(path: &str, must: Must) -> Option<Grammar> {
+    wanting(path, must).ways().pop()
+}
+
+#[test]
+fn what_the_rule_leaves_one_value_for_is_one_sentence() {
+    let versioning = way("versioning.enabled", be(json!([true]))).unwrap();
+    assert!(accepts(&versioning, &with("versioning {\n    enabled = true\n  }")));
+    for other in ["versioning {\n    enabled = true\n    mfa_delete = true\n  }", "acl = null", "versioning = null"] {
+        assert!(!accepts(&versioning, &with(other)), "{other}");
+    }
+    let prefix = way("logging.target_prefix", be(json!(["a"]))).unwrap();
+    assert!(accepts(&prefix, &with("logging {\n    target_bucket = \"x\"\n    target_prefix = \"a\"\n  }")));
+    assert!(!accepts(&prefix, &with("logging {\n    target_prefix = \"a\"\n  }")), "the bucket is required");
+    assert!(!accepts(&prefix, &with("logging {\n    target_bucket = \"x\"\n  }")));
+    let lock = way("object_lock_configuration.rule.default_retention.mode", be(json!(["X"]))).unwrap();
+    let nested =
+        "object_lock_configuration {\n    rule {\n      default_retention {\n        mode = \"X\"\n      }\n    }\n  }";
+    assert!(accepts(&lock, &with(nested)));
+    let sentence = versioning.only_sentence().unwrap();
+    assert_eq!(sentence, Some(with("versioning {\n    enabled = true\n  }")));
+    assert_eq!(prefix.only_sentence(), Ok(None));
+    let any = way("policy", Must::Exist).unwrap();
+    assert_eq!(any.only_sentence(), Ok(None));
+    assert!(accepts(&any, &with("policy = \"x\"")) && !accepts(&any, &with("acl = \"x\"")));
+    assert!(way("versionings.enabled", be(json!([true]))).is_none());
+    assert!(way("force_destroy", be(json!(["maybe"]))).is_none());
+}
+
+#[test]
+fn what_must_not_be_there_is_taken_out() {
+    let attribute = way("acl", Must::NotExist).unwrap();
+    assert!(accepts(&attribute, &with("acl = null")) && !accepts(&attribute, &with("acl = \"private\"")));
+    let block = way("versioning", Must::NotExist).unwrap();
+    assert!(accepts(&block, &with("versioning = null")));
+    let inner = way("versioning.enabled", Must::NotExist).unwrap();
+    assert!(accepts(&inner, &with("versioning {\n    enabled = null\n  }")));
+}
+
+#[test]
+fn several_things_are_wanted_at_once() {
+    let target = vec![wanted("acl", be(json!(["private"]))), wanted("versioning.enabled", be(json!([true])))];
+    let grammar = going(&bucket(), MODULE, vec![Way { target, ..Way::default() }]).ways().pop().unwrap();
+    assert!(accepts(&grammar, &with("acl = \"private\"\n  versioning {\n    enabled = true\n  }")));
+    assert!(accepts(&grammar, &with("versioning {\n    enabled = true\n  }\n  acl = \"private\"")));
+    assert!(!accepts(&grammar, &with("acl = \"private\"")));
+}
+
+fn with_companion(target: Vec<Wanted>, ty: &str, wanted: Vec<Wanted>) -> Way {
+    Way { target, companions: vec![Companion { ty: ty.into(), wanted }], ..Way::default() }
+}
+
+#[test]
+fn a_companion_that_the_rule_asks_for_follows_refers_back_and_holds_what_it_must() {
+    let status = wanted("versioning_configuration.status", be(json!(["Enabled"])));
+    let way = with_companion(vec![], "aws_s3_bucket_versioning", vec![status]);
+    let general = going(&bucket(), MODULE, vec![way]);
+    let grammar = general.ways().pop().unwrap();
+    let companion = |bucket: &str, status: &str| {
+        format!(
+            "resource \"aws_s3_bucket\" \"data\" {{\n}}\n\nresource \"aws_s3_bucket_versioning\" \"data\" {{\n  \
+             bucket = {bucket}\n  versioning_configuration {{\n    status = \"{status}\"\n  }}\n}}"
+        )
+    };
+    let right = companion("aws_s3_bucket.data.id", "Enabled");
+    assert!(accepts(&grammar, &right) && accepts(&general, &right));
+    assert!(!accepts(&grammar, &companion("\"data\"", "Enabled")));
+    assert!(!accepts(&grammar, &companion("aws_s3_bucket.data.id", "Suspended")));
+    assert!(!accepts(&grammar, "resource \"aws_s3_bucket\" \"data\" {\n}"));
+}
+
+#[test]
+fn a_companion_that_the_rule_asks_for_has_no_nested_blocks_of_its_own_accord() {
+    let general = going(&bucket(), MODULE, vec![with_companion(vec![], "aws_s3_bucket_logging", vec![])]);
+    let logging = |more: &str| {
+        format!(
+            "resource \"aws_s3_bucket\" \"data\" {{\n}}\n\nresource \"aws_s3_bucket_logging\" \"data\" {{\n  \
+             bucket = aws_s3_bucket.data.id\n  target_bucket = \"x\"\n  target_prefix = \"y\"\n{more}}}"
+        )
+    };
+    let grant = "  target_grant {\n    permission = \"READ\"\n    grantee {\n      type = \"Group\"\n    }\n  }\n";
+    let way = general.ways().pop().unwrap();
+    assert!(accepts(&way, &logging("")) && accepts(&way, &logging("  expected_bucket_owner = \"z\"\n")));
+    assert!(!accepts(&way, &logging(grant)) && accepts(&general, &logging(grant)));
+}
+
+#[test]
+fn a_target_that_leads_to_its_companion_names_it() {
+    let instance = BlockAddr::resource("aws_db_instance", "main");
+    let module = "resource \"aws_db_instance\" \"main\" {\n  instance_class = \"x\"\n}\n";
+    let way = with_companion(vec![], "aws_db_parameter_group", vec![wanted("parameter.name", be(json!(["p"])))]);
+    let scope = |way: Way| {
+        let path = RelPath::new("main.tf").unwrap();
+        let tree = SourceTree::from_files("/", [SourceFile::parse(path, module.into()).unwrap()]);
+        let dir = RelPath::default();
+        let target = tree.find(&dir, &instance).unwrap().1;
+        let companion_types = companion_types("aws_db_instance", ["aws_db_parameter_group"], []);
+        let names = Names::of(&tree, &dir);
+        let (schemas, house, shapes) = (Schemas::embedded(), Arc::default(), Shapes::default());
+        compile(Scope {
+            target,
+            names,
+            schemas,
+            companion_types,
+            ways: vec![way],
+            found: Vec::new(),
+            house,
+            shapes,
+            supposed: None,
+        })
+        .unwrap()
+    };
+    let grammar = scope(way).ways().pop().unwrap();
+    let group = "resource \"aws_db_parameter_group\" \"main\" {\n  family = \"postgres16\"\n  parameter {\n    \
+                 name = \"p\"\n    value = \"1\"\n  }\n}";
+    let with = |line: &str| format!("resource \"aws_db_instance\" \"main\" {{\n{line}}}\n\n{group}");
+    assert!(accepts(&grammar, &with("  parameter_group_name = aws_db_parameter_group.main.name\n")));
+    assert!(!accepts(&grammar, &with("")));
+    assert!(!accepts(&grammar, &with("  parameter_group_name = \"main\"\n")));
+}
+
+#[test]
+fn a_type_without_a_schema_has_a_language_of_any_names() {
+    let target = BlockAddr::resource("acme_thing", "x");
+    let module = "resource \"acme_thing\" \"x\" {\n}\nresource \"acme_key\" \"k\" {\n}\n";
+    let grammar = grammar_for(&target, module);
+    let with = |item: &str| format!("resource \"acme_thing\" \"x\" {{\n  {item}\n}}");
+    assert!(accepts(&grammar, &with("key = acme_key.k.whatever\n  rule {\n    days = -1.5\n  }")));
+    assert!(!accepts(&grammar, &with("key = acme_key.other.id")));
+    assert!(!accepts(&grammar, &with("count = 0")));
+}
+
+/// What the prompts show as right answers must be writable.
+#[test]
+fn the_worked_examples_are_words() {
+    let prompts = crate::prompt::Prompts::embedded().unwrap();
+    for turns in prompts.opening()[1..].chunks(2) {
+        let blocks = turns[0].content.split("```hcl\n").skip(1).filter_map(|part| part.split("```").next());
+        let module = blocks.collect::<String>() + "\n";
+        let answer = &turns[1].content;
+        let header: Vec<&str> = answer.split('"').collect();
+        let target = BlockAddr::resource(header[1], header[3]);
+        assert!(accepts(&grammar_for(&target, &module), answer), "{answer}");
+    }
+}
+
+#[test]
+fn what_has_no_language_is_an_error() {
+    let text = "resource \"aws_s3_bucket\" \"a b\" {\n}\n";
+    let file = SourceFile::parse(RelPath::default(), text.into()).unwrap();
+    let target = file.body().blocks().next().unwrap();
+    let scope = Scope {
+        target,
+        names: Names::default(),
+        schemas: Schemas::embedded(),
+        companion_types: BTreeSet::new(),
+        ways: Vec::new(),
+        found: Vec::new(),
+        house: Arc::default(),
+        shapes: Shapes::default(),
+        supposed: None,
+    };
+    assert_eq!(compile(scope).unwrap_err(), GrammarError::Label(target.addr()));
+}
+
+fn finding(target: &str, module: &str, ways: &[&[Wanted]]) -> Grammar {
+    let tree = walk::tree(module.to_owned());
+    let dir = RelPath::default();
+    let target = BlockAddr::resource(target, "a");
+    compile(Scope {
+        target: tree.find(&dir, &target).unwrap().1,
+        names: Names::of(&tree, &dir),
+        schemas: Schemas::embedded(),
+        companion_types: BTreeSet::new(),
+        ways: Vec::new(),
+        found: ways.iter().map(|target| Way { target: target.to_vec(), ..Way::default() }).collect(),
+        house: Arc::default(),
+        shapes: Shapes::default(),
+        supposed: None,
+    })
+    .unwrap()
+}
+
+const RULES: &str = "resource \"aws_security_group\" \"a\" {\n  ingress {\n    cidr_blocks = [\"0.0.0.0/0\"]\n  }\n  \
+                     ingress {\n    self = true\n  }\n}\n";
+
+fn group(items: &str) -> String {
+    format!("resource \"aws_security_group\" \"a\" {{\n{items}}}")
+}
+
+#[test]
+fn an_answer_chooses_among_the_ways_found_but_for_those_that_were_gone() {
+    let way = |name: &str| [wanted(name, Must::Exist)];
+    let grammar = finding("aws_security_group", RULES, &[&way("description"), &way("name"), &way("made_up")]);
+    assert_eq!(grammar.found(), 2);
+    let (one, other) = (group("  description = \"x\"\n"), group("  name = \"x\"\n"));
+    let both = grammar.one_of_found(&[]).unwrap().unwrap();
+    assert!(accepts(&both, &one) && accepts(&both, &other));
+    assert!(!accepts(&both, &group("  description = \"x\"\n  name = \"x\"\n")));
+    let left = grammar.one_of_found(&[&one]).unwrap().unwrap();
+    assert!(!accepts(&left, &one) && accepts(&left, &other));
+    assert!(grammar.one_of_found(&[&one, &other]).unwrap().is_none());
+}
+
+#[test]
+fn of_several_blocks_those_that_are_meant_change_and_all_are_written() {
+    let at = |at| Wanted { at, ..wanted("ingress.cidr_blocks", be(json!([["10.0.0.0/8"]]))) };
+    let sentence = |at_: At| {
+        let grammar = finding("aws_security_group", RULES, &[&[at(at_)]]);
+        grammar.one_of_found(&[]).unwrap().unwrap().only_sentence().unwrap().unwrap()
+    };
+    let changed = "  ingress {\n    cidr_blocks = [\"10.0.0.0/8\"]\n  }\n";
+    assert_eq!(sentence(At::These(vec![0])), group(&format!("{changed}  ingress {{\n  }}\n")));
+    assert_eq!(sentence(At::All), group(&format!("{changed}{changed}")));
+    let empty = "  ingress {\n  }\n";
+    assert_eq!(sentence(At::New), group(&format!("{empty}{empty}{changed}")));
+    // So it is added, and takes nobody's place.
+    let tree = walk::tree(RULES.to_owned());
+    let target = BlockAddr::resource("aws_security_group", "a");
+    let file = RelPath::new("main.tf").unwrap();
+    let merged = crate::edit::merge::merge(&tree, &file, &target, &sentence(At::New)).unwrap();
+    let after = merged.changeset.apply(&tree).unwrap();
+    let text = after.file(&file).unwrap().text().to_owned();
+    assert!(text.starts_with(RULES.trim_end_matches("}\n")) && text.contains("10.0.0.0/8"), "{text}");
+}
+
+#[test]
+fn lists_and_maps_can_be_wanted_whole() {
+    let module = "resource \"google_compute_instance\" \"a\" {\n}\n";
+    let metadata = wanted("metadata", be(json!([{ "block-keys": "true", "a.b": 1 }])));
+    let grammar = finding("google_compute_instance", module, &[&[metadata]]).one_of_found(&[]).unwrap().unwrap();
+    let text = "resource \"google_compute_instance\" \"a\" {\n  metadata = {\n    block-keys = \"true\"\n    \
+                \"a.b\" = \"1\"\n  }\n}";
+    assert_eq!(grammar.only_sentence().unwrap().as_deref(), Some(text));
+    // What would be evaluated is no literal.
+    let open = wanted("metadata", be(json!([{ "a": "${x}" }])));
+    assert_eq!(finding("google_compute_instance", module, &[&[open]]).found(), 0);
+}
+
+#[test]
+fn what_protects_a_resource_can_be_wanted_and_is_not_given_up() {
+    let module = "resource \"google_kms_crypto_key\" \"a\" {\n  lifecycle {\n    prevent_destroy = false\n  }\n}\n";
+    let grammar =
+        finding("google_kms_crypto_key", module, &[&[wanted("lifecycle.prevent_destroy", be(json!([true])))]]);
+    let lifecycle = |value: bool| {
+        format!("resource \"google_kms_crypto_key\" \"a\" {{\n  lifecycle {{\n    prevent_destroy = {value}\n  }}\n}}")
+    };
+    let found = grammar.one_of_found(&[]).unwrap().unwrap();
+    assert_eq!(found.only_sentence().unwrap(), Some(lifecycle(true)));
+    let free = finding("google_kms_crypto_key", module, &[]);
+    assert!(accepts(&free, &lifecycle(true)) && !accepts(&free, &lifecycle(false)));
+}
+
+#[test]
+fn what_other_rules_want_is_added_to_the_way_that_an_answer_went() {
+    let description = [wanted("description", be(json!(["x"])))];
+    let grammar = finding("aws_security_group", RULES, &[&[wanted("name", Must::Exist)], &description]);
+    let more = [wanted("revoke_rules_on_delete", be(json!([true])))];
+    let answer = group("  description = \"x\"\n");
+    let both = grammar.with_more(&answer, &more).unwrap().unwrap();
+    let with_both = group("  description = \"x\"\n  revoke_rules_on_delete = true\n");
+    assert!(accepts(&both, &with_both) && !accepts(&both, &answer));
+    assert!(!accepts(&both, &group("  name = \"x\"\n  revoke_rules_on_delete = true\n")));
+    // On and on.
+    let third = both.with_more(&with_both, &[wanted("name", be(json!(["n"])))]).unwrap().unwrap();
+    assert!(accepts(&third, &with_both.replace("{\n  desc", "{\n  name = \"n\"\n  desc")));
+    assert!(grammar.with_more(&group("  vpc_id = \"x\"\n"), &more).unwrap().is_none());
+    assert!(grammar.with_more(&answer, &[wanted("made_up", Must::Exist)]).unwrap().is_none());
+}
+
+#[test]
+fn what_fails_is_not_written_where_another_value_is_wanted() {
+    let module =
+        "resource \"google_kms_key_ring_iam_member\" \"a\" {\n  member = \"allUsers\"\n  role = \"a/b.c\"\n}\n";
+    let member = |must| finding("google_kms_key_ring_iam_member", module, &[&[wanted("member", must)]]);
+    let answer =
+        |value: &str| format!("resource \"google_kms_key_ring_iam_member\" \"a\" {{\n  member = \"{value}\"\n}}");
+    let grammar = member(Must::NotBe(vec![json!("allAuthenticatedUsers")])).one_of_found(&[]).unwrap().unwrap();
+    assert!(accepts(&grammar, &answer("user:me")) && accepts(&grammar, &answer("allUsers2")));
+    assert!(!accepts(&grammar, &answer("allUsers")) && !accepts(&grammar, &answer("allAuthenticatedUsers")));
+    let role = finding("google_kms_key_ring_iam_member", module, &[&[wanted("role", Must::Exist)]]);
+    let role = role.one_of_found(&[]).unwrap().unwrap();
+    assert!(!accepts(&role, &answer("x").replace("member = \"x\"", "role = \"a/b.c\"")));
+    assert!(accepts(&role, &answer("x").replace("member = \"x\"", "role = \"a/bxc\"")));
+}
+
+#[test]
+fn an_attribute_that_means_a_block_refers_to_one() {
+    let way = [wanted("kms_key_id", Must::Exist)];
+    let volume = "resource \"aws_ebs_volume\" \"a\" {\n}\n";
+    let language = |module: &str| {
+        let tree = walk::tree(module.to_owned());
+        let dir = RelPath::default();
+        let target = BlockAddr::resource("aws_ebs_volume", "a");
+        let scope = Scope {
+            target: tree.find(&dir, &target).unwrap().1,
+            names: Names::of(&tree, &dir),
+            schemas: Schemas::embedded(),
+            companion_types: companion_types("aws_ebs_volume", [], []),
+            ways: Vec::new(),
+            found: vec![Way { target: way.to_vec(), ..Way::default() }],
+            house: Arc::default(),
+            shapes: Shapes::default(),
+            supposed: None,
+        };
+        compile(scope).unwrap().one_of_found(&[]).unwrap().unwrap()
+    };
+    let answer = |value: &str| format!("resource \"aws_ebs_volume\" \"a\" {{\n  kms_key_id = {value}\n}}");
+    let with_new = answer("aws_kms_key.a.arn") + "\n\nresource \"aws_kms_key\" \"a\" {\n}";
+    let alone = language(volume);
+    assert!(accepts(&alone, &with_new) && !accepts(&alone, &answer("\"alias/aws/ebs\"")));
+    let standing = language(&format!("{volume}resource \"aws_kms_key\" \"main\" {{\n}}\n"));
+    assert!(accepts(&standing, &answer("aws_kms_key.main.arn")) && !accepts(&standing, &with_new));
+}
+
+#[test]
+fn a_type_without_a_schema_is_held_to_ways_by_what_is_supposed_of_it() {
+    let module = "resource \"made_up\" \"a\" {\n  mode = \"x\"\n}\n";
+    let tree = walk::tree(module.to_owned());
+    let dir = RelPath::default();
+    let block = tree.find(&dir, &BlockAddr::resource("made_up", "a")).unwrap().1;
+    let target = vec![wanted("log.on", be(json!([true])))];
+    let supposed = schema::Block::supposed([&block.body], [vec!["log".to_owned(), "on".to_owned()]]);
+    let scope = |supposed| Scope {
+        target: block,
+        names: Names::of(&tree, &dir),
+        schemas: Schemas::embedded(),
+        companion_types: BTreeSet::new(),
+        ways: Vec::new(),
+        found: vec![Way { target: target.clone(), ..Way::default() }],
+        house: Arc::default(),
+        shapes: Shapes::default(),
+        supposed,
+    };
+    let grammar = compile(scope(Some(supposed))).unwrap().one_of_found(&[]).unwrap().unwrap();
+    let sentence = "resource \"made_up\" \"a\" {\n  log {\n    on = true\n  }\n}";
+    assert_eq!(grammar.only_sentence().unwrap().as_deref(), Some(sentence));
+    assert_eq!(compile(scope(None)).unwrap().found(), 0);
+}
