@@ -127,7 +127,9 @@ pub(super) fn prepare(
     let dir = case.file.parent();
     let (_, block) = tree.find(&dir, &case.block).ok_or_else(|| format!("{} is no longer there", case.block))?;
     let types = companion_types_of(case, rules.wish, rules.types);
-    let around = Surroundings { target: block, connected: &connected(tree, case), types: &types };
+    let connected = connected(tree, case);
+    let chained = chained(tree, case, &connected, rules.wish);
+    let around = Surroundings { target: block, connected: &connected, chained: &chained, types: &types };
     let is_resource = case.block.resource_type().is_some();
     let keys: Vec<Vec<String>> = keys(case, rules.wish).map(crate::rules::names_of).collect();
     let mut found = Way::found(rules.explored.clone(), block, &keys);
@@ -225,6 +227,27 @@ fn connected<'t>(tree: &'t SourceTree, case: &Case) -> Vec<&'t Block> {
     let blocks = tree.module(&dir).flat_map(|file| file.body().blocks());
     let is = |block: &&Block| named.contains(&block.addr()) || references(block).contains(&case.block);
     blocks.filter(|block| block.addr() != case.block).filter(is).collect()
+}
+
+/// The connected blocks, and those that these are connected to in turn, as far as the rule names their types.
+fn chained<'t>(tree: &'t SourceTree, case: &Case, connected: &[&'t Block], wish: Option<&Wish>) -> Vec<&'t Block> {
+    let mut chained = connected.to_vec();
+    let named: BTreeSet<&str> = wish.into_iter().flat_map(Wish::types_named).collect();
+    let is_named = |block: &&Block| block.labels.first().is_some_and(|ty| named.contains(ty.as_str()));
+    let mut others: Vec<&Block> = tree.module(&case.file.parent()).flat_map(|file| file.body().blocks()).collect();
+    others.retain(|block| is_named(block) && block.addr() != case.block);
+    let mut at = 0;
+    while let Some(block) = chained.get(at).copied() {
+        let named = references(block);
+        let is_next = |other: &&Block| named.contains(&other.addr()) || references(other).contains(&block.addr());
+        let is_new = |other: &&Block| !chained.iter().any(|known| known.addr() == other.addr());
+        if is_named(&block) {
+            let next: Vec<&Block> = others.iter().copied().filter(|other| is_new(other) && is_next(other)).collect();
+            chained.extend(next);
+        }
+        at += 1;
+    }
+    chained
 }
 
 /// The types that companions may have: see [`grammar::companion_types`].

@@ -63,7 +63,7 @@ impl Context {
             let companion = |companion: &Companion| {
                 let addr = self.new_blocks().name_for(&self.names, &companion.ty)?;
                 let schema = self.schema_of(&addr).filter(|_| self.types.contains(&companion.ty))?;
-                Some(Companion { ty: companion.ty.clone(), wanted: fit_all(&companion.wanted, &schema)? })
+                Some(Companion { wanted: fit_all(&companion.wanted, &schema)?, ..companion.clone() })
             };
             let companions = way.companions.iter().map(companion).collect::<Option<Vec<_>>>()?;
             Some(Way { target, companions, ..Way::default() })
@@ -93,13 +93,14 @@ impl Context {
         leading_to(&schema, ty).into_iter().map(str::to_owned).collect()
     }
 
-    /// The connection that a new block has to make with those that are written, unless one of these names it.
-    fn links(&self, addr: &BlockAddr, written: &[&Block]) -> Links {
+    /// The connection that a new block has to make: with the block that it is told to, or with those that are written,
+    /// unless one of these names it.
+    fn links(&self, addr: &BlockAddr, to: Option<&BlockAddr>, written: &[&Block]) -> Links {
         if written.iter().any(|block| references(block).contains(addr)) {
             return Links::default();
         }
-        let to: Vec<BlockAddr> =
-            written.iter().map(|block| block.addr()).filter(|block| block.keyword == "resource").collect();
+        let resources = written.iter().map(|block| block.addr()).filter(|block| block.keyword == "resource");
+        let to: Vec<BlockAddr> = to.map_or_else(|| resources.collect(), |to| vec![to.clone()]);
         let from = to.iter().flat_map(|to| self.leading(addr, to)).collect();
         Links { to, from }
     }
@@ -212,7 +213,8 @@ impl Grammar {
         let (context, target, names) = (&self.context, &self.context.target, &self.context.names);
         let way = &context.ways[index];
         let header = hcl::quote(&format!("{}\n", opening(target)));
-        let companion = way.companions.first().and_then(|c| context.new_blocks().name_for(names, &c.ty));
+        let of_target = way.companions.first().filter(|companion| companion.to.is_none());
+        let companion = of_target.and_then(|companion| context.new_blocks().name_for(names, &companion.ty));
         // Where its attributes lead to the target, the companion makes the connection, else the target.
         let led_to = companion.filter(|addr| context.leading(addr, target).is_empty());
         let lark = match led_to {
@@ -249,8 +251,8 @@ impl Grammar {
         let asked = self.asked(&blocks);
         let (prefix, block) = match (blocks.last(), &asked) {
             (Some(last), _) if open => (written.to_owned(), last.addr()),
-            (_, Some((addr, wanted))) => {
-                held = Held::ToWhatIsAsked(wanted, context.links(addr, &blocks));
+            (_, Some((addr, companion))) => {
+                held = Held::ToWhatIsAsked(&companion.wanted, context.links(addr, companion.to.as_ref(), &blocks));
                 names.add_new(addr);
                 (format!("{written}\n\n{}\n", opening(addr)), addr.clone())
             }
@@ -272,12 +274,12 @@ impl Grammar {
         Some(Grammar { lark, context, way: self.way })
     }
 
-    /// The next block that the way asks for and that is not written yet, with what it must hold.
-    fn asked(&self, blocks: &[&Block]) -> Option<(BlockAddr, &[Wanted])> {
+    /// The next block that the way asks for and that is not written yet.
+    fn asked(&self, blocks: &[&Block]) -> Option<(BlockAddr, &Companion)> {
         let way = self.context.ways.get(self.way?)?;
         let mut missing = way.companions.iter().filter_map(|companion| {
             let addr = self.context.new_blocks().name_for(&self.context.names, &companion.ty)?;
-            (!blocks.iter().any(|block| block.addr() == addr)).then_some((addr, companion.wanted.as_slice()))
+            (!blocks.iter().any(|block| block.addr() == addr)).then_some((addr, companion))
         });
         missing.next()
     }

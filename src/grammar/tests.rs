@@ -290,8 +290,27 @@ fn several_things_are_wanted_at_once() {
     assert!(!accepts(&grammar, &with("acl = \"private\"")));
 }
 
+#[test]
+fn a_companion_can_be_asked_for_that_is_connected_to_another_block() {
+    let lock = Companion {
+        ty: "aws_s3_bucket_versioning".into(),
+        to: Some(BlockAddr::resource("aws_s3_bucket", "other")),
+        wanted: vec![],
+    };
+    let module = format!("{MODULE}resource \"aws_s3_bucket\" \"other\" {{\n}}\n");
+    let way = Way { companions: vec![lock], ..Way::default() };
+    let grammar = going(&bucket(), &module, vec![way]).ways().pop().unwrap();
+    let answer = |bucket: &str| {
+        format!(
+            "resource \"aws_s3_bucket\" \"data\" {{\n}}\n\nresource \"aws_s3_bucket_versioning\" \"data\" {{\n  bucket = aws_s3_bucket.{bucket}.id\n  \
+        versioning_configuration {{\n    status = \"Enabled\"\n  }}\n}}"
+        )
+    };
+    assert!(accepts(&grammar, &answer("other")) && !accepts(&grammar, &answer("data")));
+}
+
 fn with_companion(target: Vec<Wanted>, ty: &str, wanted: Vec<Wanted>) -> Way {
-    Way { target, companions: vec![Companion { ty: ty.into(), wanted }], ..Way::default() }
+    Way { target, companions: vec![Companion { ty: ty.into(), to: None, wanted }], ..Way::default() }
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub(super) struct Condition {
     pub test: Test,
     /// What it is tested against; of an attribute's value itself for [`Test::Is`] and [`Test::IsNot`].
     pub values: Vec<Value>,
+    /// Whether a text that holds one of the values will do for it.
+    pub in_text: bool,
 }
 
 /// What is asked of an attribute.
@@ -171,7 +173,7 @@ fn condition(attribute: &str, operator: &str, value: Option<&Value>, negated: bo
         (Test::NotExists, true) => Test::Exists,
         (Test::Like | Test::AtLeast | Test::AtMost, true) => Test::Like,
     };
-    Some(Condition { path, test, values })
+    Some(Condition { path, test, values, in_text: positive == "contains" })
 }
 
 /// The names of an attribute's path: `rule.*.name`, `$.rule[0].name`, `policy.Statement[?(@.Effect == Allow)].Action`.

@@ -29,7 +29,7 @@ impl Condition {
             (Test::IsNot, _) => match (self.values.as_slice(), self.rest_of_list(body)) {
                 ([Value::Bool(bad)], _) => Must::Be(vec![Value::Bool(!bad)]),
                 (_, Some(rest)) => Must::Be(vec![Value::Array(rest)]),
-                _ => Must::NotBe(self.values.clone()),
+                _ => Must::NotBe(self.failing(body)),
             },
             (Test::NotExists, _) if self.path.is_empty() => return None,
             (Test::NotExists, _) => Must::NotExist,
@@ -42,8 +42,26 @@ impl Condition {
     fn rest_of_list(&self, body: &Body) -> Option<Vec<Value>> {
         let found = found(body, &self.path);
         let [Place::Item(Item::Attribute(attribute))] = found.as_slice() else { return None };
-        let rest: Vec<Value> = attribute.literals()?.into_iter().filter(|value| !self.values.contains(value)).collect();
+        let rest: Vec<Value> = attribute.literals()?.into_iter().filter(|value| !self.is_one(&bare(value))).collect();
         (!rest.is_empty()).then_some(rest)
+    }
+
+    /// The values, and what stands in the body that holds one.
+    fn failing(&self, body: &Body) -> Vec<Value> {
+        let mut failing = self.values.clone();
+        for place in found(body, &self.path) {
+            let Place::Item(Item::Attribute(attribute)) = place else { continue };
+            let text = attribute.expr.as_str().map(|text| vec![Value::from(text)]);
+            let standing = text.or_else(|| attribute.literals()).unwrap_or_default();
+            failing
+                .extend(standing.into_iter().filter(|value| !self.values.contains(value) && self.is_one(&bare(value))));
+        }
+        failing
+    }
+
+    /// Whether a literal is, or holds, one of the values.
+    fn is_one(&self, literal: &str) -> bool {
+        self.values.iter().map(bare).any(|value| literal == value || self.in_text && literal.contains(&value))
     }
 
     /// Whether it holds for what is written in a body; `None` when that must be evaluated.
@@ -69,7 +87,6 @@ impl Condition {
                 _ => return None,
             }
         }
-        let values: Vec<String> = self.values.iter().map(bare).collect();
         let bound = self.values.first().and_then(Value::as_f64);
         let all = |holds: &dyn Fn(f64, f64) -> bool| {
             let numbers: Option<Vec<f64>> = literals.iter().map(|literal| literal.parse().ok()).collect();
@@ -78,8 +95,8 @@ impl Condition {
         match self.test {
             Test::AtLeast => all(&|number, bound| number >= bound),
             Test::AtMost => all(&|number, bound| number <= bound),
-            Test::Is => Some(literals.iter().all(|literal| values.contains(literal))),
-            Test::IsNot => Some(!literals.iter().any(|literal| values.contains(literal))),
+            Test::Is => Some(literals.iter().all(|literal| self.is_one(literal))),
+            Test::IsNot => Some(!literals.iter().any(|literal| self.is_one(literal))),
             _ => None,
         }
     }

@@ -64,7 +64,7 @@ impl House {
 fn of_new(wish: &Wish, ty: &str) -> Vec<Wanted> {
     let none = BTreeSet::new();
     let block = new_block(ty);
-    let ways = wish.ways(Surroundings { target: &block, connected: &[], types: &none });
+    let ways = wish.ways(Surroundings { target: &block, connected: &[], chained: &[], types: &none });
     match ways.into_iter().next() {
         Some(way) if way.companions.is_empty() => way.target,
         _ => Vec::new(),

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::source::{Block, BlockAddr, Body};
+use crate::source::{Block, BlockAddr, Body, references};
 
 use super::Wish;
-use super::conditions::{Connection, Leaf, alternatives};
+use super::conditions::{Connection, Leaf, Test, alternatives};
 use super::text::names_of;
 use super::wanted::{Must, Wanted, found};
 
@@ -37,6 +37,8 @@ pub struct Way {
 pub struct Companion {
     /// Its resource type.
     pub ty: String,
+    /// The standing block that it must be connected to; the target or another new block where there is none.
+    pub to: Option<BlockAddr>,
     /// What attributes and blocks of it must be.
     pub wanted: Vec<Wanted>,
 }
@@ -48,6 +50,8 @@ pub struct Surroundings<'a> {
     pub target: &'a Block,
     /// The blocks that the target refers to or that refer to it.
     pub connected: &'a [&'a Block],
+    /// Those, and the ones that these are connected to in turn.
+    pub chained: &'a [&'a Block],
     /// Resource types that companions may have.
     pub types: &'a BTreeSet<String>,
 }
@@ -55,10 +59,25 @@ pub struct Surroundings<'a> {
 impl<'a> Surroundings<'a> {
     /// The connected blocks of some types.
     fn of_types(self, types: &[String]) -> impl Iterator<Item = &'a Block> {
-        let of_type = move |block: &&Block| block.labels.first().is_some_and(|ty| types.contains(ty));
-        let is = move |block: &&Block| block.keyword == "resource" && of_type(block);
-        self.connected.iter().copied().filter(is)
+        of_types(self.connected, types)
     }
+
+    /// The first of these blocks further off, and whether one of the other types is connected to it.
+    fn chained(self, types: &[String], others: &[String]) -> Option<(&'a Block, bool)> {
+        let others: Vec<&Block> = of_types(self.chained, others).collect();
+        let linked = |one: &Block| {
+            others
+                .iter()
+                .any(|other| references(one).contains(&other.addr()) || references(other).contains(&one.addr()))
+        };
+        let mut all = of_types(self.chained, types).map(|block| (block, linked(block)));
+        all.clone().find(|(_, linked)| *linked).or_else(|| all.next())
+    }
+}
+
+fn of_types<'a>(blocks: &'a [&'a Block], types: &[String]) -> impl Iterator<Item = &'a Block> + Clone {
+    let of_type = move |block: &&Block| block.labels.first().is_some_and(|ty| types.contains(ty));
+    blocks.iter().copied().filter(move |block| block.keyword == "resource" && of_type(block))
 }
 
 impl Wish {
@@ -153,13 +172,15 @@ fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>, undecided: bool) ->
             }
             continue;
         }
-        let standing: Vec<&Block> = around.of_types(types).collect();
+        let standing: Vec<&Block> = of_types(around.chained, types).collect();
         let mut failing = Vec::new();
         for block in &standing {
             failing.extend(condition.lacking(&block.body, undecided)?.map(|wanted| (block.addr(), wanted)));
         }
+        // What must not be is not, where there is no block that could be so.
+        let is_negative = matches!(condition.test, Test::IsNot | Test::NotExists);
         match failing.as_slice() {
-            [] if standing.is_empty() => return None,
+            [] if standing.is_empty() && !is_negative => return None,
             [] => {}
             // An override is of one block.
             [(addr, wanted)] if way.target.is_empty() || way.instead.as_ref() == Some(addr) => {
@@ -186,25 +207,30 @@ impl Way {
             return match (connection.exists, connected) {
                 (true, true) | (false, false) => Some(true),
                 (false, true) => None,
-                (true, false) => self.ask_for(other, around),
+                (true, false) => self.ask_for(other, None, around),
             };
         }
         let asked = |types: &[String]| self.companions.iter().any(|companion| types.contains(&companion.ty));
-        match sides.into_iter().find(|(side, _)| asked(side)) {
-            _ if !connection.exists => Some(true),
-            Some((_, other)) => self.ask_for(other, around),
-            None => Some(false),
+        if let Some((_, other)) = sides.into_iter().find(|(side, _)| asked(side)) {
+            return if connection.exists { self.ask_for(other, None, around) } else { Some(true) };
+        }
+        let mut standing = sides.into_iter().filter_map(|(side, other)| Some((around.chained(side, other)?, other)));
+        match (standing.next(), connection.exists) {
+            (Some(((_, linked), _)), exists) if linked == exists => Some(true),
+            (Some(((block, _), other)), true) => self.ask_for(other, Some(block.addr()), around),
+            (Some(_), false) => None,
+            (None, exists) => Some(!exists),
         }
     }
 
-    fn ask_for(&mut self, types: &[String], around: Surroundings<'_>) -> Option<bool> {
+    fn ask_for(&mut self, types: &[String], to: Option<BlockAddr>, around: Surroundings<'_>) -> Option<bool> {
         let known = |ty: &&String| around.types.contains(*ty);
         if types.len() > CHOICES {
             return None;
         }
         let ty = types.iter().find(known)?;
         if !self.companions.iter().any(|companion| companion.ty == *ty) {
-            self.companions.push(Companion { ty: ty.clone(), wanted: Vec::new() });
+            self.companions.push(Companion { ty: ty.clone(), to, wanted: Vec::new() });
         }
         Some(true)
     }
@@ -294,7 +320,8 @@ mod tests {
         let blocks: Vec<&Block> = file.body().blocks().collect();
         let types = ["t_lock", "t_log", "t_key"].map(str::to_owned).into_iter().collect();
         let wish = Wish { graph: Some(definition), ..Wish::default() };
-        wish.ways(Surroundings { target: blocks[0], connected: &blocks[1..], types: &types })
+        let connected = &blocks[1..];
+        wish.ways(Surroundings { target: blocks[0], connected, chained: connected, types: &types })
     }
 
     fn on_target(target: Vec<Wanted>) -> Way {
@@ -330,7 +357,8 @@ mod tests {
         let definition = json!({ "and": [
             filter("t"), connected("t", "t_lock", "exists"), attribute("t_lock", "rule.*.status", "equals", json!("Enabled")),
         ] });
-        let lock = Companion { ty: "t_lock".into(), wanted: vec![wanted("rule.status", be(&[json!("Enabled")]))] };
+        let lock =
+            Companion { ty: "t_lock".into(), to: None, wanted: vec![wanted("rule.status", be(&[json!("Enabled")]))] };
         assert_eq!(ways_of(definition, TARGET, &[]), [Way { companions: vec![lock], ..Way::default() }]);
     }
 
@@ -355,6 +383,50 @@ mod tests {
         let definition = json!([connected("t_key", "t_log", "exists"), connected("t_log", "t", "exists"), filter("t")]);
         let types: Vec<String> = ways_of(definition, TARGET, &[])[0].companions.iter().map(|c| c.ty.clone()).collect();
         assert_eq!(types, ["t_log", "t_key"]);
+    }
+
+    #[test]
+    fn a_chain_is_gone_on_with_where_it_ends() {
+        let text = |more: &str| {
+            format!("resource \"t\" \"a\" {{\n  log = t_log.b.id\n}}\nresource \"t_log\" \"b\" {{\n}}\n{more}")
+        };
+        let definition = |operator: &str, wanted: Value| {
+            json!([connected("t", "t_log", "exists"), connected("t_log", "t_key", operator), wanted, filter("t")])
+        };
+        let ways = |definition: Value, more: &str| {
+            let file = SourceFile::parse(RelPath::default(), text(more).into_bytes()).unwrap();
+            let blocks: Vec<&Block> = file.body().blocks().collect();
+            let types = ["t_log", "t_key"].map(str::to_owned).into_iter().collect();
+            let around =
+                Surroundings { target: blocks[0], connected: &blocks[1..2], chained: &blocks[1..], types: &types };
+            Wish { graph: Some(definition), ..Wish::default() }.ways(around)
+        };
+        let on = || attribute("t_key", "on", "equals", json!(true));
+        let wanted = vec![wanted("on", be(&[json!(true)]))];
+        let key = Companion { ty: "t_key".into(), to: Some(BlockAddr::resource("t_log", "b")), wanted: wanted.clone() };
+        let asked = Way { companions: vec![key], ..Way::default() };
+        assert_eq!(ways(definition("exists", on()), ""), std::slice::from_ref(&asked));
+        let apart = "resource \"t_key\" \"c\" {\n}\n";
+        assert_eq!(ways(definition("exists", on()), apart), [asked]);
+        let linked = "resource \"t_key\" \"c\" {\n  log = t_log.b.id\n}\n";
+        let instead = Some(BlockAddr::resource("t_key", "c"));
+        assert_eq!(ways(definition("exists", on()), linked), [Way { instead, target: wanted, ..Way::default() }]);
+        // Nothing undoes a connection.
+        assert_eq!(ways(definition("not_exists", attribute("t", "log", "equals", json!("x"))), linked), []);
+    }
+
+    #[test]
+    fn what_holds_what_must_not_be_is_what_must_not_be() {
+        let target = "resource \"t\" \"a\" {\n  arns = [\"arn:Full\"]\n  arn = \"arn:Full\"\n}\n";
+        let not = |path: &str| json!({ "not": attribute("t", path, "contains", json!("Full")) });
+        for path in ["arns.*", "arn"] {
+            let name = path.trim_end_matches(".*");
+            let must = Must::NotBe(vec![json!("Full"), json!("arn:Full")]);
+            assert_eq!(ways_of(not(path), target, &[]), [on_target(vec![wanted(name, must)])]);
+        }
+        // Where no block of a type stands, none is what it must not be.
+        let other = json!({ "not": { "or": [attribute("t_log", "x", "equals", json!(1)), attribute("t", "arn", "contains", json!("Full"))] } });
+        assert_eq!(ways_of(other, target, &[]).len(), 1);
     }
 
     #[test]
@@ -436,7 +508,8 @@ mod tests {
     fn a_key_with_values_is_a_way() {
         let file = SourceFile::parse(RelPath::default(), TARGET.as_bytes().to_vec()).unwrap();
         let none = BTreeSet::new();
-        let around = Surroundings { target: file.body().blocks().next().unwrap(), connected: &[], types: &none };
+        let around =
+            Surroundings { target: file.body().blocks().next().unwrap(), connected: &[], chained: &[], types: &none };
         let wish = Wish { inspected_key: Some("rule/[0]/on".into()), ..Wish::default() };
         let ways = |wish: Wish| wish.ways(around).into_iter().flat_map(|way| way.target).collect::<Vec<_>>();
         let expected = Wish { expected: vec![json!(false)], ..wish.clone() };
