@@ -10,6 +10,7 @@
 //! to an attribute that its type does not have, or in a circle.
 
 mod companions;
+mod documents;
 mod hcl;
 mod literals;
 mod names;

@@ -152,6 +152,25 @@ impl References {
         (!heads.is_empty()).then(|| heads.join("|"))
     }
 
+    /// References to an attribute of the standing resources of some types, as regular expressions.
+    pub(super) fn standing<'a>(&'a self, types: &'a [&str], attribute: &'a str) -> impl Iterator<Item = String> + 'a {
+        let of_types = self.resources.iter().filter(|(ty, _)| types.contains(&ty.as_str()));
+        of_types.flat_map(move |(_, (standing, _))| {
+            let places = standing.iter().filter_map(|head| head.rsplit_once(r"\.("));
+            let with =
+                places.filter(move |(_, names)| names.trim_end_matches(')').split('|').any(|name| name == attribute));
+            with.map(move |(place, _)| format!(r"{place}\.{attribute}"))
+        })
+    }
+
+    /// References to all standing resources, by what they are called elsewhere.
+    pub(super) fn own(&self) -> impl Iterator<Item = String> {
+        let types: Vec<&str> = self.resources.keys().map(String::as_str).collect();
+        let attributes = ["arn", "email", "member"];
+        let all = attributes.into_iter().flat_map(|attribute| self.standing(&types, attribute).collect::<Vec<_>>());
+        all.collect::<Vec<_>>().into_iter()
+    }
+
     /// Whether there is something to make a connection with.
     pub(super) fn links(&self) -> bool {
         !self.links.is_empty()

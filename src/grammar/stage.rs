@@ -58,8 +58,10 @@ impl Context {
 
     /// With the ways that can be written with what the schemas have. Of others nothing is known, so they hold to nothing.
     pub(super) fn with_ways_that_fit(self) -> Self {
+        let references = References::new(&self.names, &self.schemas, &self.target, &self.new_blocks());
         let fit = |way: &Way| {
             let target = fit_all(&way.target, &self.schema_or_supposed(&self.target)?)?;
+            self.fit_inside(&target, &references).then_some(())?;
             let companion = |companion: &Companion| {
                 let addr = self.new_blocks().name_for(&self.names, &companion.ty)?;
                 let schema = self.schema_of(&addr).filter(|_| self.types.contains(&companion.ty))?;
@@ -77,6 +79,15 @@ impl Context {
         }
         found.truncate(FOUND);
         Self { ways, found, ..self }
+    }
+
+    /// Whether what is wanted inside of documents can be written there.
+    fn fit_inside(&self, target: &[Wanted], references: &References) -> bool {
+        let of = |name: &[String]| target.iter().filter(|w| w.is_inside() && w.path == name).collect::<Vec<_>>();
+        target.iter().filter(|wanted| wanted.is_inside()).all(|wanted| {
+            let attribute = wanted.path.first().and_then(|name| self.body.attribute(name));
+            attribute.is_some_and(|it| Typed::new(references).document(it, &of(&wanted.path)).is_some())
+        })
     }
 
     /// What no override may write otherwise: what the only way wants.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::rules::{At, Companion, Must, Wanted};
+use crate::source::document::Step;
 use crate::source::{RelPath, SourceFile, SourceTree};
 use serde_json::json;
 
@@ -288,6 +289,46 @@ fn several_things_are_wanted_at_once() {
     assert!(accepts(&grammar, &with("acl = \"private\"\n  versioning {\n    enabled = true\n  }")));
     assert!(accepts(&grammar, &with("versioning {\n    enabled = true\n  }\n  acl = \"private\"")));
     assert!(!accepts(&grammar, &with("acl = \"private\"")));
+}
+
+const POLICY: &str = "<<EOT\n{\"Statement\": [{\n  \"Effect\": \"Allow\", \"Principal\": {\"AWS\": [\"*\", \"x\"]},\n  \
+                      \"Action\": \"*\", \"Resource\": \"*\"\n}]}\nEOT";
+
+/// The sentences of a change inside a queue's policy.
+fn inside(steps: &[&str], must: Must) -> Option<Grammar> {
+    let step = |step: &&str| step.parse().map_or_else(|_| Step::Key((*step).to_owned()), Step::Position);
+    let at = At::Inside(steps.iter().map(step).collect());
+    let module =
+        format!("resource \"aws_sqs_queue\" \"a\" {{\n  policy = {POLICY}\n}}\nresource \"aws_iam_role\" \"a\" {{}}\n");
+    let grammar = finding("aws_sqs_queue", &module, &[&[Wanted { path: vec!["policy".into()], at, must }]]);
+    grammar.one_of_found(&[]).unwrap()
+}
+
+#[test]
+fn a_document_stays_word_for_word_but_for_what_is_wanted_inside() {
+    let answer = |policy: &str| format!("resource \"aws_sqs_queue\" \"a\" {{\n  policy = {policy}\n}}");
+    let sentence = |steps: &[&str], must| inside(steps, must).unwrap().only_sentence().unwrap();
+    let less = sentence(&["Statement", "0", "Principal", "AWS", "0"], Must::NotExist);
+    assert_eq!(less, Some(answer(&POLICY.replace("\"*\", \"x\"", "\"x\""))));
+    let effect = sentence(&["Statement", "0", "Effect"], be(json!(["Deny"])));
+    assert_eq!(effect, Some(answer(&POLICY.replace("Allow", "Deny"))));
+    let principal = inside(&["Statement", "0", "Principal", "AWS", "0"], Must::Exist).unwrap();
+    let with = |principal: &str| answer(&POLICY.replacen("\"*\"", principal, 1));
+    assert!(accepts(&principal, &with("\"${aws_iam_role.a.arn}\"")));
+    let account = with("\"arn:aws:iam::${data.aws_caller_identity.current.account_id}:root\"");
+    assert!(accepts(&principal, &format!("{account}\n\ndata \"aws_caller_identity\" \"current\" {{}}")));
+    assert!(!accepts(&principal, &with("\"*\"")) && !accepts(&principal, &with("\"arn:aws:iam::1:root\"")));
+    let resource = inside(&["Statement", "0", "Resource"], Must::Exist).unwrap();
+    let with = |resource: &str| answer(&POLICY.replace("\"Resource\": \"*\"", &format!("\"Resource\": {resource}")));
+    assert!(
+        accepts(&resource, &with("\"${aws_iam_role.a.arn}/*\"")) && !accepts(&resource, &with("\"arn:aws:s3:::x\""))
+    );
+}
+
+#[test]
+fn which_actions_are_needed_is_not_guessed() {
+    assert!(inside(&["Statement", "0", "Action"], Must::Exist).is_none());
+    assert!(inside(&["Statement", "1", "Action"], be(json!(["x"]))).is_none());
 }
 
 #[test]

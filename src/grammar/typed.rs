@@ -10,6 +10,7 @@ use crate::rules::{At, Must, Wanted};
 use crate::schema::{self, Attribute, Block, NestedBlock, Nesting, Type, Usage};
 use crate::source::Body;
 
+use super::documents;
 use super::literals::{escape, failing, literals};
 use super::names::Class;
 use super::permutation::{Piece, Start, Times, permutation};
@@ -27,6 +28,9 @@ pub(super) fn fit(wanted: &Wanted, schema: &Block) -> Option<Wanted> {
         if let Some(attribute) = block.attributes.get(name) {
             if !attribute.usage.is_settable() {
                 return None;
+            }
+            if wanted.is_inside() {
+                return (is_last && attribute.ty == Type::String).then(|| wanted.clone());
             }
             let must = match &wanted.must {
                 Must::NotExist if !is_last || attribute.usage == Usage::Required => return None,
@@ -115,7 +119,8 @@ impl<'a> Form<'a> {
     /// What the item of that name itself must be.
     fn must_be(&self, name: &str) -> Option<&'a Must> {
         let ends = |wanted: &&'a Wanted| wanted.path.len() == self.level + 1;
-        self.wanted_of(name).into_iter().find(ends).map(|wanted| &wanted.must)
+        let of_it = |wanted: &&'a Wanted| ends(wanted) && !wanted.is_inside();
+        self.wanted_of(name).into_iter().find(of_it).map(|wanted| &wanted.must)
     }
 
     /// In which of several blocks of that name something is wanted.
@@ -228,6 +233,14 @@ impl<'a> Typed<'a> {
 
     fn attribute(&mut self, name: &str, attribute: &'a Attribute, depth: usize, form: &Form<'a>) -> Option<Piece> {
         let pad = "  ".repeat(depth);
+        let inside: Vec<&Wanted> = form.wanted_of(name).into_iter().filter(|wanted| wanted.is_inside()).collect();
+        if let (true, [_, ..], Some(body)) = (form.narrow, inside.as_slice(), form.over) {
+            let value = self.document(body.attribute(name)?, &inside)?;
+            return Some(Piece {
+                least: 1,
+                ..Piece::new(name, format!("\"{pad}{name} = \" {value} \"\\n\""), Times::Once)
+            });
+        }
         let required = attribute.usage == Usage::Required;
         let must_be = form.must_be(name);
         let least = u32::from(required && form.over.is_none() || must_be.is_some() && form.must);
@@ -339,6 +352,12 @@ impl<'a> Typed<'a> {
         if !present.is_empty() && nested.min == 0 && must == 0 {
             pieces.push(gone());
         }
+    }
+
+    /// A document that stands, with what is wanted inside of it.
+    pub(super) fn document(&mut self, attribute: &crate::source::Attribute, wanted: &[&Wanted]) -> Option<String> {
+        let references = self.references;
+        documents::value(attribute, wanted, references, &mut |expression| self.terminal(expression))
     }
 
     /// The lines of an object.

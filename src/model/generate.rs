@@ -113,15 +113,18 @@ impl<'m> Session<'m> {
         }
         stats.cached_tokens = self.keep_common(&known, known.len().saturating_sub(1)).min(prompt);
 
-        let most = known.len() + request.max_tokens;
+        // What is forced is no choice of the model's that could go on and on; the context bounds it.
+        let is_enough = |known: &[u32], stats: &GenStats| {
+            known.len() - prompt - stats.forced_tokens >= request.max_tokens || known.len() >= context
+        };
         let mut chosen = 0usize;
         let mut log_probability = 0.0;
         let started = Instant::now();
-        while !constraint.is_done() && known.len() < most {
+        while !constraint.is_done() && !is_enough(&known, &stats) {
             let forced = constraint.take_forced()?;
             stats.forced_tokens += forced.len();
             known.extend(&forced);
-            if constraint.is_done() || known.len() >= most {
+            if constraint.is_done() || is_enough(&known, &stats) {
                 break;
             }
             let allowed = constraint.allowed()?;

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::source::document::Step;
 use crate::source::{Block, Body, Item};
 
 /// Attributes that say what traffic a rule of a firewall is about: with another one it may leave open what it was found for.
@@ -33,7 +34,7 @@ pub struct Wanted {
     pub must: Must,
 }
 
-/// Which of the nested blocks of a type, where the first several of one type stand on a path.
+/// Which of the nested blocks of a type, where the first several of one type stand on a path, or where in a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum At {
     /// All of them.
@@ -43,6 +44,8 @@ pub enum At {
     These(Vec<usize>),
     /// One more of the innermost type.
     New,
+    /// Not the attribute itself: what is at this place of the JSON document that it holds.
+    Inside(Vec<Step>),
 }
 
 /// What an attribute or a block must be.
@@ -78,6 +81,9 @@ impl Wanted {
     /// With what the rule saw as a value left open where the configuration has an expression: that must not be lost.
     pub(super) fn kept_open(mut self, target: &Block) -> Self {
         let Must::Be(values) = &self.must else { return self };
+        if self.is_inside() {
+            return self;
+        }
         let is_written = |place: &Place<'_>| match place {
             Place::Item(Item::Attribute(attribute)) if values.iter().any(Value::is_array) => {
                 attribute.literals().is_some()
@@ -94,6 +100,10 @@ impl Wanted {
 
     /// Whether something is lost by it: emptied, switched off, made another thing, moved to other traffic.
     pub(super) fn loses(&self, target: &Block) -> bool {
+        if self.is_inside() {
+            // An element of a list is one of several.
+            return self.takes_out();
+        }
         let all = |is: &dyn Fn(&Value) -> bool| matches!(&self.must, Must::Be(values) if values.iter().all(is));
         let Some(name) = self.path.last().map(String::as_str) else { return false };
         let now = found(&target.body, &self.path);
@@ -105,6 +115,17 @@ impl Wanted {
             || TRAFFIC.contains(&name)
             // Another name makes it another thing.
             || self.path.len() == 1 && NAMES.contains(&name) && !now.is_empty()
+    }
+
+    /// Whether it is about a document that the attribute holds.
+    pub fn is_inside(&self) -> bool {
+        matches!(self.at, At::Inside(_))
+    }
+
+    /// Whether a setting is taken out: more than an element of a document's list.
+    pub(super) fn takes_out(&self) -> bool {
+        let is_element = matches!(&self.at, At::Inside(steps) if matches!(steps.last(), Some(Step::Position(_))));
+        self.must == Must::NotExist && !is_element
     }
 
     /// Whether the block itself does nothing any more.

@@ -291,7 +291,7 @@ impl Way {
     }
 
     pub(super) fn takes_out(&self) -> bool {
-        self.target.iter().any(|wanted| wanted.must == Must::NotExist)
+        self.target.iter().any(Wanted::takes_out)
     }
 
     /// Whether it writes a block into the target that is a resource of its own by now (the parts of `aws_s3_bucket` are),

@@ -3,7 +3,7 @@
 #     {"op": "explore", "root": DIR, "rule": ID, "file": PATH, "type": TYPE, "name": NAME, "schema": BLOCK}
 #
 # A rule that is code says what it wants to nobody but Python. But it can be run, and a run takes microseconds: so it is
-# asked about the block as it stands with one thing changed, then with two and three. What is worth changing is found in
+# asked about the block as it stands with one thing changed, then with two and more. What is worth changing is found in
 # the rule's own text (names of attributes and values that it compares them with); which first step of several is worth a
 # second one is told by what it reaches of the rule for the first time, as fuzzers do it (coverage guidance).
 #
@@ -13,13 +13,14 @@
 #     {..., "must": "exist"}   any value      {..., "must": "absent"}   taken out
 #
 # `at` tells which of several nested blocks have to change: the first list of more than one on the path. "new": true asks
-# for one more. Appended to worker.py.
+# for one more. "inside": [KEY or POSITION, ...] leads on into the JSON document that the attribute holds. Appended to
+# worker.py.
 
 # Runs of the rule, at most, for a block of so many characters, at most; longer ones get fewer. A clock would make the
 # answer depend on the machine.
 RUNS, SIZE = 3000, 4000
 # Changes of an alternative, at most.
-CHANGES = 3
+CHANGES = 5
 # States that are gone on from, at most.
 FRONTIER = 24
 # A text that no rule knows, a number that none does, and what is appended to see whether a text may go on.
@@ -27,6 +28,9 @@ TEXT, NUMBER, MORE = "caulk-explores", 987654, "-caulk"
 ABSENT = object()
 # What blocks of a type are told apart by: with another one, it is another block.
 NAMES = {"name", "id", "key", "namespace", "rule_id", "sid"}
+# What a document is, and whether a statement of a policy allows or denies (AWS IAM, "JSON policy elements reference").
+KEPT = {"Version", "Id", "Sid", "Effect", "Type"}
+VERSION = re.compile(r"\d+(\.\d+)+")
 EXPRESSION = re.compile(r"\$\{|%\{|^(?:var|local|data|module|each|count|path|[a-z0-9]+_[a-z0-9_]+)\.")
 CHECKS_FOLDER = os.sep.join(["checkov", "terraform", "checks"])
 
@@ -87,7 +91,7 @@ class Shape:
                 conf[name] = [{"string": TEXT, "number": NUMBER, "bool": False}.get(str(attribute["t"]), [TEXT])]
         for name, (shape, nested) in self.blocks.items():
             if nested.get("i", 0) > 0:
-                conf[name] = [shape.required()]
+                conf[name] = [shape.required() for _ in range(nested["i"])]
         return conf
 
     def paths(self, names, before=()):
@@ -159,12 +163,36 @@ class Change:
         return 0
 
 
+class Inside(Change):
+    """A change in the JSON document that an attribute holds."""
+
+    def __init__(self, name, steps, value):
+        super().__init__((name,), value)
+        self.steps = steps
+
+    def apply(self, conf, shape):
+        document = document_in(conf, self.path[0])
+        *outer, last = self.steps
+        inner = document
+        for step in outer:
+            inner = inner[step]
+        if self.value is ABSENT:
+            del inner[last]
+        else:
+            inner[last] = self.value
+        as_text = isinstance(conf[self.path[0]][0], str)
+        conf[self.path[0]] = [json.dumps(document) if as_text else document]
+        return True
+
+
 class Explorer:
     def __init__(self, check, kind, conf, shape):
         self.check, self.kind, self.conf, self.shape = check, kind, conf, shape
         self.values, self.lists = constants(check)
         texts = [value for value in self.values if isinstance(value, str)]
         names = {name for text in texts for name in re.findall(r"[A-Za-z_]\w*", text)}
+        # Keys of documents are named alone or in a path.
+        self.keys = sorted({key for text in texts for key in text.split("/") if key.isidentifier()})
         self.paths = list(shape.paths(names))
         # Names of attributes are no values of any, and neither are types.
         taken = {name for path, _ in self.paths for name in path} | set(check.supported_entities)
@@ -225,7 +253,8 @@ class Explorer:
         if kind == "string":
             # Checkov reads `"true"` as True.
             flags = [value for value in self.values if isinstance(value, bool)]
-            return [*self.texts, *(str(n) for n in self.numbers), *flags, TEXT]
+            versions = [text + ".0" for text in self.texts if VERSION.fullmatch(text)]
+            return [*self.texts, *versions, *(str(n) for n in self.numbers), *flags, TEXT]
         if kind == "any":
             return [True, False, *self.texts, *self.numbers, TEXT]
         outer, inner = next(iter(kind.items())) if isinstance(kind, dict) else (None, None)
@@ -252,11 +281,46 @@ class Explorer:
 
     def steps(self, conf):
         for path, kind in self.paths:
-            if len(path) > 1 and path[-1] in NAMES and values_at(conf, path) and self.shape.limit(path[:-1]) != 1:
+            if len(path) > 1 and path[-1] in NAMES and values_at(self.conf, path) and self.shape.limit(path[:-1]) != 1:
                 continue
-            for value in self.candidates(conf, path, kind):
+            # A document is no text that another one could take the place of.
+            is_document = kind == "string" and len(path) == 1 and document_in(conf, path[0]) is not None
+            for value in () if is_document else self.candidates(conf, path, kind):
                 yield Change(path, value), kind
             yield Change(path, ABSENT), kind
+        for name, attribute in self.shape.attributes.items():
+            document = document_in(conf, name) if attribute["t"] == "string" and attribute["u"] != "c" else None
+            for steps, value, kind in self.inside(document, ()):
+                yield Inside(name, steps, value), kind
+
+    def inside(self, node, steps, policy=False):
+        """Changes in a document: what may be anything is narrowed, flags and numbers are set, and what the rule names."""
+        last = steps[-1] if steps else None
+        if isinstance(node, dict):
+            # A statement of a policy without one of its keys is another statement.
+            policy = policy or "Effect" in node
+            for key, inner in node.items():
+                if key not in KEPT:
+                    yield from self.inside(inner, (*steps, key), policy)
+                    if key in self.keys and not policy and not isinstance(inner, (dict, list)):
+                        yield (*steps, key), ABSENT, None
+            if not policy:
+                for key in self.keys:
+                    if key not in node and key not in KEPT:
+                        yield from (((*steps, key), value, "bool") for value in (True, False))
+        elif isinstance(node, list):
+            for index, inner in enumerate(node):
+                yield from self.inside(inner, (*steps, index), policy)
+                if len(node) > 1 and isinstance(inner, str):
+                    yield (*steps, index), ABSENT, None
+        elif isinstance(node, bool):
+            yield steps, not node, "bool"
+        elif isinstance(node, (int, float)):
+            yield from ((steps, value, "number") for value in self.candidates({}, (last,), "number"))
+        elif isinstance(node, str):
+            yield from ((steps, value, "string") for value in self.texts if value != node and value not in self.keys)
+            if "*" in node or isinstance(last, int) and node in self.texts:
+                yield steps, TEXT, "string"
 
     def additions(self):
         """The blocks of which one more could stand, with their attributes and how many there are."""
@@ -288,7 +352,7 @@ class Explorer:
         return self.alternatives(found)
 
     def search(self, steps, found):
-        """Adds what passes: by one step, else by two and three, each step after one that reaches something new."""
+        """Adds what passes: by one step, else by two and more, each step after one that reaches something new."""
         _, reached = self.run(copy.deepcopy(self.conf))
         seen, frontier, before = {reached}, [()], len(found)
         for _ in range(CHANGES):
@@ -307,7 +371,8 @@ class Explorer:
         result, reached = self.run(conf)
         if result == CheckResult.PASSED:
             found.append((changes, kind))
-        elif result == CheckResult.FAILED and reached not in seen and changes[-1].value is not ABSENT:
+        # Where a rule breaks off, something is missing that it did not expect to be.
+        elif result != CheckResult.SKIPPED and reached not in seen and changes[-1].value is not ABSENT:
             seen.add(reached)
             later.append(changes)
 
@@ -321,8 +386,9 @@ class Explorer:
         groups = {}
         for changes, kind in found:
             *before, last = changes
+            place = (last.path, getattr(last, "steps", None), last.new)
             key = (
-                tuple((c.path, repr(c.value), c.new) for c in before), last.path, last.new,
+                tuple((c.path, getattr(c, "steps", None), repr(c.value), c.new) for c in before), place,
                 "absent" if last.value is ABSENT else "be",
             )
             groups.setdefault(key, (before, last, kind, []))[3].append(last.value)
@@ -354,6 +420,10 @@ class Explorer:
 
     def told(self, change, values, kind, at, before=()):
         told = {"path": list(change.path), "at": at, "new": change.new}
+        if isinstance(change, Inside):
+            told |= {"at": None, "inside": list(change.steps)}
+            if kind == "string" and TEXT in values:
+                return told | {"must": "exist"}
         if values[0] is ABSENT:
             return told | {"must": "absent"}
         if values[0] is None:
@@ -377,6 +447,8 @@ class Explorer:
         kept = [v for v in values if isinstance(v, list) and v and v != [TEXT] and self.is_from(change, v)]
         if kept:
             return told | {"must": "be", "values": kept[:1]}
+        if isinstance(change, Inside):
+            return told | {"must": "be", "values": values}
         at = change.at if change.new else told["at"]
         # The runs may have been used up before anything was tried.
         anything = [TEXT] if isinstance(values[0], list) else TEXT
@@ -401,6 +473,19 @@ def blocks_at(conf, path):
         blocks = [block for several in nested if isinstance(several, list) for block in several if isinstance(block, dict)]
     found = [block.get(path[-1]) for block in blocks]
     return [several for several in found if isinstance(several, list)]
+
+
+def document_in(conf, name):
+    """A copy of the JSON document that a top-level attribute holds; None where it holds none."""
+    present = conf.get(name)
+    value = present[0] if isinstance(present, list) and present else None
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
+    is_document = isinstance(value, dict) or isinstance(value, list) and any(isinstance(one, dict) for one in value)
+    return copy.deepcopy(value) if is_document else None
 
 
 def values_at(conf, path):

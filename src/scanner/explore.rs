@@ -12,6 +12,7 @@ use super::ScannerError;
 use super::checkov::CheckovWorker;
 use crate::rules::{Alternatives, At, Must, Wanted};
 use crate::schema::Block;
+use crate::source::document::Step;
 use crate::source::{BlockAddr, RelPath};
 
 /// A block on which a rule fails.
@@ -70,6 +71,7 @@ struct Told {
     path: Vec<String>,
     at: Option<Vec<usize>>,
     new: bool,
+    inside: Option<Vec<Step>>,
     #[serde(flatten)]
     must: Musts,
 }
@@ -84,10 +86,11 @@ enum Musts {
 
 impl Told {
     fn into_wanted(self) -> Wanted {
-        let at = match self.at {
+        let at = match (self.inside, self.at) {
+            (Some(steps), _) => At::Inside(steps),
             _ if self.new => At::New,
-            Some(positions) => At::These(positions),
-            None => At::All,
+            (None, Some(positions)) => At::These(positions),
+            (None, None) => At::All,
         };
         let must = match self.must {
             Musts::Be { values } => Must::Be(values),
@@ -106,12 +109,15 @@ mod tests {
     fn changes_are_read() {
         let told = r#"[[{"path": ["a"], "at": null, "new": false, "must": "exist"},
             {"path": ["b", "c"], "at": [0, 2], "new": false, "must": "be", "values": [true]}],
-            [{"path": ["b"], "at": null, "new": true, "must": "absent"}]]"#;
+            [{"path": ["b"], "at": null, "new": true, "must": "absent"}],
+            [{"path": ["p"], "at": null, "new": false, "inside": ["S", 0], "must": "absent"}]]"#;
         let told: Vec<Vec<Told>> = serde_json::from_str(told).unwrap();
         let wanted = read(told);
         let path = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let second = Wanted { path: path(&["b", "c"]), at: At::These(vec![0, 2]), must: Must::Be(vec![json!(true)]) };
         let third = Wanted { path: path(&["b"]), at: At::New, must: Must::NotExist };
-        assert_eq!(wanted, [vec![Wanted::new(path(&["a"]), Must::Exist), second], vec![third]]);
+        let inside = At::Inside(vec![Step::Key("S".into()), Step::Position(0)]);
+        let fourth = Wanted { path: path(&["p"]), at: inside, must: Must::NotExist };
+        assert_eq!(wanted, [vec![Wanted::new(path(&["a"]), Must::Exist), second], vec![third], vec![fourth]]);
     }
 }

@@ -4,6 +4,7 @@
 
 mod address;
 pub mod context;
+pub mod document;
 mod file;
 pub mod lex;
 mod parse;

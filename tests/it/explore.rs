@@ -42,6 +42,9 @@ resource "google_sql_database_instance" "db" {
 resource "aws_redshift_parameter_group" "parameters" {
   family = "redshift-1.0"
 }
+resource "aws_cloudfront_response_headers_policy" "headers" {
+  name = "h"
+}
 resource "aws_ebs_volume" "disk" {
   encrypted = true
 }
@@ -71,6 +74,7 @@ fn told(wanted: &Wanted) -> String {
         At::All => String::new(),
         At::These(positions) => format!("{positions:?}"),
         At::New => "+".to_owned(),
+        At::Inside(steps) => format!(">{}", serde_json::to_string(steps).unwrap()),
     };
     let must = match &wanted.must {
         Must::Be(values) => format!("={}", serde_json::to_string(values).unwrap()),
@@ -99,11 +103,50 @@ fn rules_that_are_code_show_what_satisfies_them() {
         of("CKV_AWS_105", "aws_redshift_parameter_group", "parameters"),
         [r#"parameter.name=["require_ssl"] & parameter.value=[true]"#]
     );
+    // Four of them, three of which are on the way.
+    let headers = of("CKV_AWS_259", "aws_cloudfront_response_headers_policy", "headers");
+    assert_eq!(headers.len(), 1);
+    assert_eq!(headers[0].matches(" & ").count(), 3, "{headers:?}");
     assert_eq!(of("CKV_AWS_189", "aws_ebs_volume", "disk"), ["kms_key_id=*"]);
     assert_eq!(of("CKV_GCP_82", "google_kms_crypto_key", "key"), ["lifecycle.prevent_destroy=[true]"]);
     // It does not fail there.
     assert!(of("CKV_AWS_3", "aws_ebs_volume", "disk").is_empty());
     assert!(of("CKV_NONE_1", "aws_ebs_volume", "disk").is_empty());
+}
+
+const DOCUMENTS: &str = r#"
+resource "aws_sqs_queue_policy" "anybody" {
+  queue_url = "https://queue"
+  policy    = <<EOT
+{"Statement": [{"Effect": "Allow", "Principal": {"AWS": ["*", "arn:aws:iam::1:root"]}, "Action": "sqs:*", "Resource": "x"}]}
+EOT
+}
+resource "aws_ecs_task_definition" "service" {
+  family = "f"
+  container_definitions = jsonencode([
+    { name = "a", readonlyRootFilesystem = true },
+    { name = "b", pidMode = "host" },
+  ])
+}
+resource "aws_kms_key" "k" {
+  policy = jsonencode({ Statement = [{ Effect = "Allow", Principal = "*", Action = "kms:*", Resource = "*" }] })
+}
+"#;
+
+#[test]
+fn changes_inside_documents_are_found() {
+    let mut worker = CheckovWorker::start(&common::python()).unwrap();
+    let mut of = |rule: &str, ty: &str, name: &str| explored(&mut worker, DOCUMENTS, rule, (ty, name));
+    let queue = of("CKV_AWS_168", "aws_sqs_queue_policy", "anybody");
+    assert!(queue.contains(&r#"policy>["Statement",0,"Principal","AWS",0]=-"#.to_owned()), "{queue:?}");
+    assert_eq!(
+        of("CKV_AWS_336", "aws_ecs_task_definition", "service"),
+        [r#"container_definitions>[1,"readonlyRootFilesystem"]=[true]"#]
+    );
+    assert_eq!(of("CKV_AWS_335", "aws_ecs_task_definition", "service"), [r#"container_definitions>[1,"pidMode"]=-"#]);
+    // A statement is not made another one: whom it is for is left open.
+    let key = of("CKV_AWS_33", "aws_kms_key", "k");
+    assert_eq!(key, ["policy=-", r#"policy>["Statement",0,"Principal"]=*"#]);
 }
 
 #[test]
