@@ -44,8 +44,19 @@ pub use shapes::Shapes;
 pub struct Grammar {
     lark: String,
     context: Arc<stage::Context>,
-    /// The way that the answer is held to, by its position.
-    way: Option<usize>,
+    /// What the answer is held to.
+    held: Going,
+}
+
+/// How an answer goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Going {
+    /// As it likes.
+    Freely,
+    /// One of the ways that running the rule has found: with what it names.
+    AsFound,
+    /// A way of the rule's own, by its position: with the blocks that it asks for, and what they name.
+    Way(usize),
 }
 
 impl Grammar {

@@ -18,7 +18,7 @@ use super::companions::{Followers, New, leading_to, linkable};
 use super::names::Names;
 use super::references::References;
 use super::typed::{self, Typed};
-use super::{Grammar, GrammarError, Shapes, hcl, provider_of};
+use super::{Going, Grammar, GrammarError, Shapes, hcl, provider_of};
 
 /// Found ways that an answer may choose from, at most.
 const FOUND: usize = 4;
@@ -134,7 +134,7 @@ pub(super) fn first(context: Arc<Context>) -> Grammar {
         let added = if after.any { format!("\n  | {header} \"}}\" added") } else { String::new() };
         format!("start: {header} {body} \"}}\"{}{added}\n", maybe(after.any, "added"))
     });
-    Grammar { lark, context, way: None }
+    Grammar { lark, context, held: Going::Freely }
 }
 
 impl Grammar {
@@ -212,12 +212,10 @@ impl Grammar {
         let (context, target) = (&self.context, &self.context.target);
         let header = hcl::quote(&format!("{}\n", opening(target)));
         let targets: Vec<&[Wanted]> = ways.iter().map(|way| way.target.as_slice()).collect();
-        // A value that is given needs nothing beside it.
-        let open = targets.iter().any(|target| target.iter().any(|wanted| wanted.must.is_open()));
-        let lark = stage(context, &context.names, target, &Held::ToOneOf(&targets), |body, after| {
-            format!("start: {header} {body} \"}}\"{}\n", maybe(after.any && open, "added"))
-        });
-        Grammar { lark, context: context.clone(), way: None }
+        // What a value names follows; nothing else needs to stand beside it.
+        let held = Held::ToOneOf(&targets);
+        let lark = stage(context, &context.names, target, &held, |body, _| format!("start: {header} {body} \"}}\"\n"));
+        Grammar { lark, context: context.clone(), held: Going::AsFound }
     }
 
     fn way(&self, index: usize) -> Grammar {
@@ -239,14 +237,11 @@ impl Grammar {
             }
             led_to => {
                 let links = Links { to: led_to.into_iter().collect(), from: Vec::new() };
-                // A value that is given needs nothing beside it.
-                let open = way.companions.is_empty() && way.target.iter().any(|wanted| wanted.must.is_open());
-                stage(context, names, target, &Held::Narrowly(&way.target, links), |body, after| {
-                    format!("start: {header} {body} \"}}\"{}\n", maybe(after.any && open, "added"))
-                })
+                let held = Held::Narrowly(&way.target, links);
+                stage(context, names, target, &held, |body, _| format!("start: {header} {body} \"}}\"\n"))
             }
         };
-        Grammar { lark, context: context.clone(), way: Some(index) }
+        Grammar { lark, context: context.clone(), held: Going::Way(index) }
     }
 
     /// The stage after one in which `written` was written; `None` when that is a whole answer.
@@ -276,18 +271,21 @@ impl Grammar {
             }
         };
         let whole = prefix.ends_with('}');
+        // What has a way to go needs nothing beside what is asked for and named.
+        let free = self.held == Going::Freely;
         let prefix = hcl::quote(&prefix);
         let lark = stage(&context, &names, &block, &held, |body, after| match whole {
             // One data source without arguments in a stage: the same text is then cut into the same stages again.
-            true => format!("start: {prefix}{}\n", maybe(after.header, "header")),
-            false => format!("start: {prefix} {body} \"}}\"{}\n", maybe(after.any, "added")),
+            true => format!("start: {prefix}{}\n", maybe(after.header && free, "header")),
+            false => format!("start: {prefix} {body} \"}}\"{}\n", maybe(after.any && free, "added")),
         });
-        Some(Grammar { lark, context, way: self.way })
+        Some(Grammar { lark, context, held: self.held })
     }
 
     /// The next block that the way asks for and that is not written yet.
     fn asked(&self, blocks: &[&Block]) -> Option<(BlockAddr, &Companion)> {
-        let way = self.context.ways.get(self.way?)?;
+        let Going::Way(index) = self.held else { return None };
+        let way = self.context.ways.get(index)?;
         let mut missing = way.companions.iter().filter_map(|companion| {
             let addr = self.context.new_blocks().name_for(&self.context.names, &companion.ty)?;
             (!blocks.iter().any(|block| block.addr() == addr)).then_some((addr, companion))
