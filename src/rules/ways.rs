@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::source::{Block, BlockAddr, Body, references};
+use crate::source::{Block, BlockAddr, Body, Item, references};
 
 use super::Wish;
 use super::conditions::{Connection, Leaf, Test, alternatives};
 use super::text::names_of;
-use super::wanted::{Must, Wanted, found};
+use super::wanted::{Must, Place, Wanted, found};
 
 /// Ways that are told, at most.
 const WAYS: usize = 2;
@@ -193,6 +193,8 @@ fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>, undecided: bool) ->
     if way.instead.is_some() && !way.companions.is_empty() {
         return None;
     }
+    let changed = way.instead.as_ref().and_then(|addr| around.chained.iter().find(|block| block.addr() == *addr));
+    way.take_out_whole(&changed.map_or(around.target, |block| block).body);
     (waiting.is_empty() && way != Way::default()).then_some(way)
 }
 
@@ -233,6 +235,27 @@ impl Way {
             self.companions.push(Companion { ty: ty.clone(), to, wanted: Vec::new() });
         }
         Some(true)
+    }
+
+    /// Takes out the nested blocks of which everything that stands in them is to be taken out.
+    fn take_out_whole(&mut self, body: &Body) {
+        let gone = |wanted: &&Wanted| wanted.must == Must::NotExist;
+        let outer: BTreeSet<Vec<String>> =
+            self.target.iter().filter(gone).filter_map(|w| Some(w.path.split_last()?.1.to_vec())).collect();
+        for path in outer.into_iter().filter(|path| !path.is_empty()) {
+            let is_gone = |item: &Item| {
+                self.target
+                    .iter()
+                    .filter(gone)
+                    .any(|w| w.path.split_last().is_some_and(|(name, outer)| name == item.name() && *outer == path))
+            };
+            let is_emptied = |place: &Place<'_>| matches!(place, Place::Item(Item::Block(block)) if block.body.items.iter().all(is_gone));
+            let places = found(body, &path);
+            if !places.is_empty() && places.iter().all(is_emptied) {
+                self.target.retain(|wanted| !wanted.path.starts_with(&path));
+                self.target.push(Wanted::new(path, Must::NotExist));
+            }
+        }
     }
 
     /// Takes the values of another way that differs in one place's values alone. Whether it does.
@@ -383,6 +406,15 @@ mod tests {
         let definition = json!([connected("t_key", "t_log", "exists"), connected("t_log", "t", "exists"), filter("t")]);
         let types: Vec<String> = ways_of(definition, TARGET, &[])[0].companions.iter().map(|c| c.ty.clone()).collect();
         assert_eq!(types, ["t_log", "t_key"]);
+    }
+
+    #[test]
+    fn a_block_goes_as_a_whole_where_everything_in_it_has_to() {
+        let target = "resource \"t\" \"a\" {\n  rule {\n    from = 0\n    self = true\n  }\n}\n";
+        let gone = |path: &str| attribute("t", path, "not_exists", json!(null));
+        let all = json!([gone("rule.from"), gone("rule.self"), gone("rule.to")]);
+        assert_eq!(ways_of(all, target, &[]), [on_target(vec![wanted("rule", Must::NotExist)])]);
+        assert_eq!(ways_of(gone("rule.from"), target, &[]), [on_target(vec![wanted("rule.from", Must::NotExist)])]);
     }
 
     #[test]
