@@ -30,9 +30,12 @@ pub struct Options {
     /// Where the model runs: cpu, cuda:N, metal
     #[arg(long, default_value = "cpu")]
     pub device: String,
-    /// Free answers to try per finding, at most, after those that are held to what the rule is known to want
-    #[arg(long, value_name = "K", default_value = "3")]
-    pub candidates: NonZeroUsize,
+    /// How hard to try where the answers that are held to what the rule is known to want did not do
+    #[arg(long, value_enum, default_value_t)]
+    pub effort: engine::Level,
+    /// Free answers to try per finding, at most, in place of what the effort stands for
+    #[arg(long, value_name = "K")]
+    pub candidates: Option<NonZeroUsize>,
     /// Seed of the sampled answers: same seed, same answers
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
@@ -104,11 +107,12 @@ impl<'a> Engine<'a> {
             versions,
         };
         let tools = Tools { checkov: self.checkov, trivy, terraform, schemas: self.schemas, plan: options.plan };
+        let level = Effort::of(options.effort);
         let effort = Effort {
-            candidates: options.candidates.get(),
+            candidates: options.candidates.map_or(level.candidates, NonZeroUsize::get),
             seed: options.seed,
             temperature: options.temperature,
-            ..Effort::default()
+            ..level
         };
         let report = match self.writer {
             Loading::Replay(mut replay) => engine::run(inputs, tools, &mut replay, &effort, progress)?,

@@ -40,6 +40,8 @@ pub(super) struct Question {
     grammar: Grammar,
     /// What the first answers are held to, one each, where the rule says what satisfies it.
     ways: Vec<Grammar>,
+    /// The place of its first way among those of all questions.
+    rank: usize,
     /// What the next answer is held to, where the last one was refused for what other rules want.
     more: Option<Grammar>,
 }
@@ -91,12 +93,16 @@ impl Try {
 /// The tries at a finding, in order. The rule's own ways were gone in the first round.
 pub(super) fn tries(questions: &[Question], effort: &Effort, first_round: bool) -> Vec<Try> {
     let mut tries = Vec::new();
-    for (question, asked) in questions.iter().enumerate().filter(|_| first_round) {
+    let mut order: Vec<(usize, &Question)> = questions.iter().enumerate().filter(|_| first_round).collect();
+    order.sort_by_key(|(_, question)| question.rank);
+    for (question, asked) in order {
         let found = (0..asked.grammar.found()).map(|_| Lead::Found);
         let leads = found.chain((0..asked.ways.len()).map(Lead::Way));
         tries.extend(leads.map(|lead| Try { question, lead, greedy: true }));
     }
-    tries.extend((0..effort.candidates).map(|n| Try { question: 0, lead: Lead::Free, greedy: first_round && n < 2 }));
+    // Where what is known did not do, guessing seldom does.
+    let free = if tries.is_empty() { effort.candidates } else { effort.candidates.div_ceil(2) };
+    tries.extend((0..free).map(|n| Try { question: 0, lead: Lead::Free, greedy: first_round && n < 2 }));
     tries
 }
 
@@ -139,16 +145,21 @@ pub(super) fn prepare(
     if !ways.is_empty() {
         found.clear();
     }
-    let (instead, own): (Vec<Way>, Vec<Way>) = ways.into_iter().partition(|way| way.instead.is_some());
-    let mut questions = vec![question(tree, case, rules, (own, found), schemas.clone(), effort, writer)?];
-    for way in instead {
+    let (instead, own): (Vec<(usize, Way)>, Vec<(usize, Way)>) =
+        ways.into_iter().enumerate().partition(|(_, way)| way.instead.is_some());
+    let rank = own.first().map_or(0, |(rank, _)| *rank);
+    let own = own.into_iter().map(|(_, way)| way).collect();
+    let first = question(tree, case, rules, (own, found), schemas.clone(), effort, writer)?;
+    let mut questions = vec![Question { rank, ..first }];
+    for (rank, way) in instead {
         let Some((file, block)) = way.instead.as_ref().and_then(|addr| tree.find(&dir, addr)) else { continue };
         if !(rules.may_change)(file.path()) {
             continue;
         }
         let case = Case { file: file.path().clone(), block: block.addr(), ..case.clone() };
         // Only the way is asked for: what else to change in a block that nothing was found in, nobody knows.
-        questions.extend(question(tree, &case, rules, (vec![way], Vec::new()), schemas.clone(), effort, writer).ok());
+        let asked = question(tree, &case, rules, (vec![way], Vec::new()), schemas.clone(), effort, writer);
+        questions.extend(asked.ok().map(|asked| Question { rank, ..asked }));
     }
     Ok(questions)
 }
@@ -193,7 +204,18 @@ fn question(
     };
     let wish = hinted.to_prompt(WISH_CHARS);
     let ways = grammar.ways();
-    Ok(Question { case: case.clone(), block: block.clone(), target, related, title, wish, grammar, ways, more: None })
+    Ok(Question {
+        case: case.clone(),
+        block: block.clone(),
+        target,
+        related,
+        title,
+        wish,
+        grammar,
+        ways,
+        rank: 0,
+        more: None,
+    })
 }
 
 /// What the rule's paths and the module's blocks of the same type show of names.

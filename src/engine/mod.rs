@@ -32,8 +32,8 @@ const MORE: usize = 3;
 /// How hard to try.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// Free answers per finding, at most, after those that are held to what the rule is known to want. The first is greedy; the
-    /// later ones are told why the earlier ones were refused.
+    /// Free answers per finding, at most, where nobody knows what the rule wants. The first is greedy; the later ones are told
+    /// why the earlier ones were refused. After answers that were held to what the rule is known to want, half as many.
     pub candidates: usize,
     /// Seed of the sampled ones.
     pub seed: u64,
@@ -49,17 +49,27 @@ pub struct Effort {
     pub rounds: usize,
 }
 
-impl Default for Effort {
-    fn default() -> Self {
-        Self {
-            candidates: 3,
-            seed: 0,
-            temperature: None,
-            answer_tokens: 320,
-            finding_tokens: 320,
-            context_tokens: 768,
-            rounds: 2,
-        }
+/// How hard to try, in a word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Level {
+    /// One free answer a finding: many findings in little time
+    Low,
+    /// Two of them
+    #[default]
+    Normal,
+    /// Six of them, and room for long ones
+    High,
+}
+
+impl Effort {
+    /// What a level stands for, without a seed. In tokens, not in seconds: a clock would make the outcome depend on the machine.
+    pub fn of(level: Level) -> Self {
+        let (candidates, answer_tokens, finding_tokens) = match level {
+            Level::Low => (1, 256, 128),
+            Level::Normal => (2, 320, 320),
+            Level::High => (6, 640, 1920),
+        };
+        Self { candidates, seed: 0, temperature: None, answer_tokens, finding_tokens, context_tokens: 768, rounds: 2 }
     }
 }
 
