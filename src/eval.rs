@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::exit::{ExitStatus, Failure};
 use crate::finding::Finding;
 use crate::grammar::provider_of;
-use crate::outcome::{Led, Outcome, Resolution};
+use crate::outcome::{Led, Outcome};
 use crate::rules::Wish;
 use crate::scanner::{CheckKey, Scan};
 use crate::schema::{self, Schemas};
@@ -191,10 +191,7 @@ fn provider(resource: &str) -> String {
 impl Row {
     fn take(&mut self, outcome: &Outcome) {
         self.led = outcome.attempts.last().map(|attempt| attempt.led);
-        self.reason = match &outcome.resolution {
-            Resolution::Fixed { .. } => None,
-            Resolution::Unfixed { reason } | Resolution::Skipped { reason } => Some(reason.clone()),
-        };
+        self.reason = outcome.resolution.reason().map(str::to_owned);
         self.attempts = outcome.attempts.len();
         self.tokens = outcome.attempts.iter().map(|attempt| attempt.stats.answer_tokens).sum();
         let forced: usize = outcome.attempts.iter().map(|attempt| attempt.stats.forced_tokens).sum();
@@ -338,7 +335,9 @@ mod tests {
         let outcome = Outcome {
             finding,
             target: None,
-            resolution: Resolution::Unfixed { reason: "rescan: R_1 still fails on aws_sns_topic.a".into() },
+            resolution: crate::outcome::Resolution::Unfixed {
+                reason: "rescan: R_1 still fails on aws_sns_topic.a".into(),
+            },
             attempts: Vec::<Attempt>::new(),
             seconds: 1.5,
         };

@@ -201,11 +201,26 @@ pub enum Resolution {
         /// Why.
         reason: String,
     },
+    /// Only a person can decide what to do.
+    Abstained {
+        /// What is needed.
+        reason: String,
+    },
     /// It was not tried.
     Skipped {
         /// Why.
         reason: String,
     },
+}
+
+impl Resolution {
+    /// Why it is not fixed.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Fixed { .. } => None,
+            Self::Unfixed { reason } | Self::Abstained { reason } | Self::Skipped { reason } => Some(reason),
+        }
+    }
 }
 
 /// A finding and what became of it.
@@ -298,6 +313,8 @@ pub struct Counts {
     pub safe: usize,
     /// Tried without success.
     pub unfixed: usize,
+    /// For a person to decide.
+    pub abstained: usize,
     /// Not tried.
     pub skipped: usize,
 }
@@ -314,6 +331,7 @@ impl RunReport {
                     counts.safe += usize::from(safe);
                 }
                 Resolution::Unfixed { .. } => counts.unfixed += 1,
+                Resolution::Abstained { .. } => counts.abstained += 1,
                 Resolution::Skipped { .. } => counts.skipped += 1,
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! In: a tree, findings, wishes, prompts, a [`Writer`] and the proving tools. Out: a [`RunReport`].
 
+mod abstain;
 mod ask;
 mod locate;
 mod writer;
@@ -16,7 +17,7 @@ use crate::interrupt::{self, Interrupted};
 use crate::outcome::{Attempt, Outcome, Refused, Resolution, RunReport, ToolVersion};
 use crate::progress::{Progress, Task, Unit};
 use crate::prompt::{PromptError, Prompts};
-use crate::rules::{House, Wish};
+use crate::rules::{Explored, House, Wish};
 use crate::scanner::ScannerError;
 use crate::source::{RelPath, SourceError, SourceTree};
 use crate::validate::{Case, ProofError, Prover, Tools, Withdrawn};
@@ -156,7 +157,8 @@ struct Work {
     /// Why its fix was taken back.
     taken_back: Vec<String>,
     /// `None` while it may still be tried.
-    unfixed: Option<String>,
+    /// What became of it, unless it is fixed.
+    ended: Option<Resolution>,
     seconds: f64,
 }
 
@@ -241,7 +243,7 @@ fn one(
         return Ok(());
     }
     if !prover.shows(&case)? {
-        item.unfixed = Some(format!("a scan of {} alone does not show it", case.unit));
+        item.ended = Some(unfixed(format!("a scan of {} alone does not show it", case.unit)));
         return Ok(());
     }
     let rule = inputs.wishes.get(&case.finding.rule);
@@ -253,11 +255,17 @@ fn one(
             let schema = schemas.of(&case.block).unwrap_or_else(|| ask::supposed(prover.tree(), &case, rule));
             prover.explored(&case, &schema)?
         }
-        _ => Vec::new(),
+        _ => Explored::nothing(),
     };
+    if let Some((_, block)) = prover.tree().find(&case.file.parent(), &case.block)
+        && let Some(reason) = abstain::needed(rule, &explored, block, schemas.of(&case.block).as_ref())
+    {
+        item.ended = Some(Resolution::Abstained { reason });
+        return Ok(());
+    }
     let rules = ask::Rules {
         wish: rule,
-        explored: &explored,
+        explored: &explored.ways,
         house: &inputs.house,
         types: inputs.companion_types,
         may_change: &may_change,
@@ -266,7 +274,7 @@ fn one(
     let mut questions = match asked {
         Ok(questions) => questions,
         Err(reason) => {
-            item.unfixed = Some(reason);
+            item.ended = Some(unfixed(reason));
             return Ok(());
         }
     };
@@ -293,7 +301,7 @@ fn one(
             Ok(None) => continue,
             // Only this finding is lost: its prompt is too long, or its grammar does not compile.
             Err(EngineError::Write(error)) if error.is_about_request() => {
-                item.unfixed = Some(error.to_string());
+                item.ended = Some(unfixed(error.to_string()));
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -308,7 +316,7 @@ fn one(
             // The scanner said that it failed on this candidate; it is well otherwise.
             Err(ProofError::Scanner(error @ ScannerError::Failed { .. })) => {
                 item.attempts.push(attempt);
-                item.unfixed = Some(error.to_string());
+                item.ended = Some(unfixed(error.to_string()));
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
@@ -325,8 +333,12 @@ fn one(
             tries.push_front(this.with_more());
         }
     }
-    item.unfixed = Some(ask::why_unfixed(&item.attempts, writer.why_none()));
+    item.ended = Some(unfixed(ask::why_unfixed(&item.attempts, writer.why_none())));
     Ok(())
+}
+
+fn unfixed(reason: impl Into<String>) -> Resolution {
+    Resolution::Unfixed { reason: reason.into() }
 }
 
 /// Notes which findings lost their fix. Whether there were any.
@@ -342,16 +354,16 @@ fn take_back(work: &mut [Work], withdrawn: Vec<Withdrawn>) -> bool {
 
 impl Work {
     fn new(located: Located) -> Self {
-        let unfixed = None;
-        Self { located, attempts: Vec::new(), taken_back: Vec::new(), unfixed, seconds: 0.0 }
+        Self { located, attempts: Vec::new(), taken_back: Vec::new(), ended: None, seconds: 0.0 }
     }
 
     /// One line on how it went so far, for the log of a long run.
     fn progress(&self) -> String {
         let place = self.located.finding.place();
-        let state = match (&self.located.case, &self.unfixed) {
+        let state = match (&self.located.case, &self.ended) {
             (Err(reason), _) => format!("skipped, {reason}"),
-            (Ok(_), Some(reason)) => format!("unfixed, {reason}"),
+            (Ok(_), Some(Resolution::Abstained { reason })) => format!("abstained, {reason}"),
+            (Ok(_), Some(ended)) => format!("unfixed, {}", ended.reason().unwrap_or_default()),
             (Ok(_), None) => "proven".to_owned(),
         };
         format!("{} {place}: {state} ({:.1} s)", self.located.finding.rule, self.seconds)
@@ -359,7 +371,7 @@ impl Work {
 
     /// Whether it may still be tried. One that a fix closes is looked at again too: the fix may have been taken back.
     fn is_open(&self) -> bool {
-        self.located.case.is_ok() && self.unfixed.is_none()
+        self.located.case.is_ok() && self.ended.is_none()
     }
 
     fn outcome(self, closed_by: &BTreeMap<String, usize>) -> Outcome {
@@ -367,11 +379,11 @@ impl Work {
             (Some(&fix), _) => Resolution::Fixed { fix },
             (None, Err(reason)) => Resolution::Skipped { reason: reason.clone() },
             (None, Ok(_)) => {
-                let reason = match self.taken_back.is_empty() {
-                    false => format!("its fix was taken back: {}", self.taken_back.join("; ")),
-                    true => self.unfixed.unwrap_or_else(|| "its fix was taken back".into()),
-                };
-                Resolution::Unfixed { reason }
+                let taken_back = |why: &str| Resolution::Unfixed { reason: format!("its fix was taken back{why}") };
+                match self.taken_back.is_empty() {
+                    false => taken_back(&format!(": {}", self.taken_back.join("; "))),
+                    true => self.ended.unwrap_or_else(|| taken_back("")),
+                }
             }
         };
         Outcome {

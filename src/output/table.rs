@@ -50,12 +50,13 @@ pub fn summary(run: &v1::Run) -> String {
     let counts = run.counts;
     let plural = if counts.findings == 1 { "" } else { "s" };
     format!(
-        "{} finding{plural}: {} fixed ({} safe, {} to review), {} unfixed, {} skipped; {:.1} s\n",
+        "{} finding{plural}: {} fixed ({} safe, {} to review), {} unfixed, {} abstained, {} skipped; {:.1} s\n",
         counts.findings,
         counts.fixed,
         counts.safe,
         counts.fixed - counts.safe.min(counts.fixed),
         counts.unfixed,
+        counts.abstained,
         counts.skipped,
         run.seconds,
     )
@@ -118,6 +119,7 @@ fn row(run: &v1::Run, finding: &v1::Finding) -> Vec<Cell> {
     let (outcome, colour) = match finding.outcome {
         v1::Outcome::Fixed => ("fixed", Color::Green),
         v1::Outcome::Unfixed => ("unfixed", Color::Red),
+        v1::Outcome::Abstained => ("abstained", Color::Yellow),
         v1::Outcome::Skipped => ("skipped", Color::Yellow),
     };
     let applicability = match fix.map(|fix| fix.applicability) {
@@ -180,7 +182,7 @@ mod tests {
         assert!(lines[4].ends_with("the office network is not known: name it in a variable"), "{text}");
         assert_eq!(lines[7], "does not parse: broken.tf:3:7: expected `}`");
         assert_eq!(lines[8], "refused: CKV_AWS_9 in ../other/x.tf: outside the root");
-        assert_eq!(lines[9], "5 findings: 3 fixed (2 safe, 1 to review), 1 unfixed, 1 skipped; 48.2 s");
+        assert_eq!(lines[9], "5 findings: 3 fixed (2 safe, 1 to review), 1 unfixed, 0 abstained, 1 skipped; 48.2 s");
         assert!(lines[10].starts_with("run `terraform init`"), "{text}");
         assert_eq!(lines.len(), 11);
     }

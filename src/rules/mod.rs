@@ -23,7 +23,7 @@ use crate::finding::Finding;
 pub use cache::{WishesError, house, wishes};
 pub use house::House;
 pub use text::names_of;
-pub use wanted::{Alternatives, At, Must, TRAFFIC, Wanted};
+pub use wanted::{Alternatives, At, Explored, Must, TRAFFIC, Wanted};
 pub use ways::{Companion, Surroundings, Way};
 
 /// What a rule wants.

@@ -64,6 +64,22 @@ pub enum Must {
 /// What would satisfy a rule: alternatives, each a list of what must be together.
 pub type Alternatives = Vec<Vec<Wanted>>;
 
+/// What running a rule on a changed block has shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explored {
+    /// What satisfies it.
+    pub ways: Alternatives,
+    /// Whether it looks at anything that can be set.
+    pub is_settable: bool,
+}
+
+impl Explored {
+    /// Where it was not run, or could not be.
+    pub fn nothing() -> Self {
+        Self { ways: Vec::new(), is_settable: true }
+    }
+}
+
 impl Wanted {
     /// What must be in all blocks that the path leads through.
     pub fn new(path: Vec<String>, must: Must) -> Self {

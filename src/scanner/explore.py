@@ -7,7 +7,8 @@
 # the rule's own text (names of attributes and values that it compares them with); which first step of several is worth a
 # second one is told by what it reaches of the rule for the first time, as fuzzers do it (coverage guidance).
 #
-# The answer is a list of alternatives, each a list of changes that let the rule pass together:
+# The answer holds whether the rule looks at anything that can be set ("settable"), and as "ways" a list of alternatives,
+# each a list of changes that let the rule pass together:
 #
 #     {"path": [NAME, ...], "at": [N, ...] or null, "must": "be", "values": [V, ...]}    one of these values
 #     {..., "must": "exist"}   any value      {..., "must": "absent"}   taken out
@@ -528,10 +529,11 @@ def all_checks():
 
 def explore(request):
     check = all_checks().get(request["rule"])
-    if check is None:
-        return []
-    conf = block_of(check, request)
-    return Explorer(check, request["type"], conf, Shape(request["schema"])).explore() if conf is not None else []
+    conf = block_of(check, request) if check is not None else None
+    if conf is None:
+        return {"ways": [], "settable": True}
+    explorer = Explorer(check, request["type"], conf, Shape(request["schema"]))
+    return {"ways": explorer.explore(), "settable": next(explorer.steps(conf), None) is not None}
 
 
 def house(request):

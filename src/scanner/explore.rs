@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::ScannerError;
 use super::checkov::CheckovWorker;
-use crate::rules::{Alternatives, At, Must, Wanted};
+use crate::rules::{Alternatives, At, Explored, Must, Wanted};
 use crate::schema::Block;
 use crate::source::document::Step;
 use crate::source::{BlockAddr, RelPath};
@@ -35,14 +35,14 @@ impl CheckovWorker {
     ///
     /// # Errors
     /// When Checkov fails on the folder, or the worker died or hung twice.
-    pub fn explore(&mut self, exploration: &Exploration<'_>) -> Result<Alternatives, ScannerError> {
+    pub fn explore(&mut self, exploration: &Exploration<'_>) -> Result<Explored, ScannerError> {
         let Exploration { root, rule, file, block, schema } = *exploration;
         let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
-        let [ty, name] = block.labels.as_slice() else { return Ok(Vec::new()) };
-        let told: Vec<Vec<Told>> = self.ask(&json!({
+        let [ty, name] = block.labels.as_slice() else { return Ok(Explored::nothing()) };
+        let told: Whole = self.ask(&json!({
             "op": "explore", "root": root, "rule": rule, "file": file.as_str(), "type": ty, "name": name, "schema": schema,
         }))?;
-        Ok(read(told))
+        Ok(Explored { ways: read(told.ways), is_settable: told.settable })
     }
 }
 
@@ -63,6 +63,13 @@ impl CheckovWorker {
 
 fn read(told: Vec<Vec<Told>>) -> Alternatives {
     told.into_iter().map(|changes| changes.into_iter().map(Told::into_wanted).collect()).collect()
+}
+
+/// What the worker tells of one block.
+#[derive(Debug, Deserialize)]
+struct Whole {
+    ways: Vec<Vec<Told>>,
+    settable: bool,
 }
 
 /// A change as the worker writes it.

@@ -12,7 +12,7 @@ use crate::edit::merge::{self, Merged};
 use crate::finding::{Finding, Tool};
 use crate::outcome::{Gate, Judgement, Verdict};
 use crate::process::ProcessError;
-use crate::rules::Alternatives;
+use crate::rules::{Alternatives, Explored};
 use crate::scanner::checkov::{CheckovWorker, ScanRequest};
 use crate::scanner::explore::Exploration;
 use crate::scanner::trivy::Trivy;
@@ -190,22 +190,24 @@ impl Prover {
     ///
     /// # Errors
     /// When the unit cannot be copied or scanned.
-    pub fn explored(&mut self, case: &Case, schema: &schema::Block) -> Result<Alternatives, ProofError> {
+    pub fn explored(&mut self, case: &Case, schema: &schema::Block) -> Result<Explored, ProofError> {
         match case.finding.tool {
             Tool::Checkov => self.explore_shown(case, &case.finding.rule, schema),
-            _ => Ok(Vec::new()),
+            _ => Ok(Explored::nothing()),
         }
     }
 
     /// What would satisfy a rule on the block that is to change, as the scratch copy shows it.
-    fn explore_shown(&mut self, case: &Case, rule: &str, schema: &schema::Block) -> Result<Alternatives, ProofError> {
+    fn explore_shown(&mut self, case: &Case, rule: &str, schema: &schema::Block) -> Result<Explored, ProofError> {
         let dir = self.unit(&case.unit)?.scratch.root().to_owned();
-        let Some(worker) = &mut self.tools.checkov else { return Ok(Vec::new()) };
+        let Some(worker) = &mut self.tools.checkov else { return Ok(Explored::nothing()) };
         let exploration = Exploration { root: &dir, rule, file: &case.file, block: &case.block, schema };
         match worker.explore(&exploration) {
-            Ok(alternatives) => Ok(alternatives),
+            Ok(explored) => Ok(explored),
             // That the rule cannot be explored says nothing of it; whether the scanner is well shows at the next scan.
-            Err(ScannerError::Failed { .. } | ScannerError::Answer { .. } | ScannerError::Process(_)) => Ok(Vec::new()),
+            Err(ScannerError::Failed { .. } | ScannerError::Answer { .. } | ScannerError::Process(_)) => {
+                Ok(Explored::nothing())
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -270,7 +272,7 @@ impl Prover {
         let mut also = Vec::new();
         let Some(schema) = schemas.of(&case.block) else { return Ok(also) };
         for rule in rules {
-            match self.explore_shown(case, rule, &schema)? {
+            match self.explore_shown(case, rule, &schema)?.ways {
                 alternatives if alternatives.is_empty() => return Ok(Vec::new()),
                 alternatives => also.push(alternatives),
             }

@@ -65,7 +65,7 @@ fn explored(worker: &mut CheckovWorker, module: &str, rule: &str, block: (&str, 
         block: &BlockAddr::resource(block.0, block.1),
         schema: &schema,
     };
-    let found = worker.explore(&exploration).unwrap();
+    let found = worker.explore(&exploration).unwrap().ways;
     found.iter().map(|changes| changes.iter().map(told).collect::<Vec<_>>().join(" & ")).collect()
 }
 

@@ -38,6 +38,7 @@ pub fn run(report: &RunReport) -> v1::Run {
             fixed: counts.fixed,
             safe: counts.safe,
             unfixed: counts.unfixed,
+            abstained: counts.abstained,
             skipped: counts.skipped,
         },
         findings: report.outcomes.iter().map(finding).collect(),
@@ -71,6 +72,7 @@ fn finding(outcome: &Outcome) -> v1::Finding {
     let (result, fix, reason) = match &outcome.resolution {
         Resolution::Fixed { fix } => (v1::Outcome::Fixed, Some(*fix), None),
         Resolution::Unfixed { reason } => (v1::Outcome::Unfixed, None, Some(reason.clone())),
+        Resolution::Abstained { reason } => (v1::Outcome::Abstained, None, Some(reason.clone())),
         Resolution::Skipped { reason } => (v1::Outcome::Skipped, None, Some(reason.clone())),
     };
     v1::Finding {

@@ -88,6 +88,9 @@ pub struct Counts {
     pub safe: usize,
     /// Tried without success.
     pub unfixed: usize,
+    /// For a person to decide; bundles written before there was this outcome have none.
+    #[serde(default)]
+    pub abstained: usize,
     /// Not tried.
     pub skipped: usize,
 }
@@ -100,6 +103,8 @@ pub enum Outcome {
     Fixed,
     /// No proven fix was found.
     Unfixed,
+    /// Only a person can decide what to do.
+    Abstained,
     /// It was not tried.
     Skipped,
 }
