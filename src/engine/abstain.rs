@@ -1,7 +1,8 @@
-//! Findings that only a person can decide, told before anything is tried.
+//! Findings that only a person can decide: told before anything is tried, or by what the answers to them would have to know.
 //!
 //! In: what the rule says and what running it has shown, the block and its schema. Out: what is needed, in one sentence.
 
+use crate::outcome::Attempt;
 use crate::rules::{Alternatives, At, Explored, Must, Wanted, Wish, names_of};
 use crate::schema::{self, Usage};
 use crate::source::document::Step;
@@ -22,6 +23,12 @@ pub(super) fn needed(
                 .then(|| format!("the rule fails on every {ty}: whether it may be there at all is yours to decide"))
         })
         .or_else(|| wildcards(&explored.ways))
+}
+
+/// What a refused answer would have had to know.
+pub(super) fn unknown(attempt: &Attempt) -> Option<String> {
+    let reason = attempt.verdicts.last()?.reasons().first()?;
+    Some(format!("what it takes is not in the module, and only you can give it: {reason}"))
 }
 
 /// A key that nobody can set, or that must be there though the rule forbids it.

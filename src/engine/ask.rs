@@ -84,6 +84,11 @@ pub(super) struct Try {
 }
 
 impl Try {
+    /// Whether its answer is held to nothing that is known.
+    pub(super) fn is_free(self) -> bool {
+        self.lead == Lead::Free
+    }
+
     /// The try after one that was refused for what other rules want.
     pub(super) fn with_more(self) -> Self {
         Self { lead: Lead::More, ..self }

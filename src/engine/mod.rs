@@ -282,8 +282,13 @@ fn one(
     let mut tries: VecDeque<Try> = ask::tries(&questions, effort, before == 0).into();
     // How often what other rules want may be taken in.
     let mut more = MORE;
+    // What nobody can know from the module, where that is all that an answer which goes a way was refused for.
+    let mut unknown = None;
     while let Some(this) = tries.pop_front() {
         interrupt::check()?;
+        if this.is_free() && unknown.is_some() {
+            break;
+        }
         let number = item.attempts.len() + 1;
         let question = &questions[this.question];
         // What is forced costs little.
@@ -328,12 +333,18 @@ fn one(
             item.taken_back.clear();
             return Ok(());
         }
+        if judged.is_unknown && !this.is_free() {
+            unknown = unknown.or(item.attempts.last().and_then(abstain::unknown));
+        }
         if more > 0 && !judged.also.is_empty() && questions[this.question].add(&answer, judged.also) {
             more -= 1;
             tries.push_front(this.with_more());
         }
     }
-    item.ended = Some(unfixed(ask::why_unfixed(&item.attempts, writer.why_none())));
+    item.ended = Some(match unknown {
+        Some(reason) => Resolution::Abstained { reason },
+        None => unfixed(ask::why_unfixed(&item.attempts, writer.why_none())),
+    });
     Ok(())
 }
 

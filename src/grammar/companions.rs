@@ -129,6 +129,11 @@ pub(super) fn means(attribute: &str, ty: &str) -> bool {
     named || called.into_iter().any(|(known, _)| noun == *known || noun.ends_with(&format!("_{known}")))
 }
 
+/// Whether an attribute says by its name that it holds what another thing is called.
+pub(super) fn refers(attribute: &str) -> bool {
+    REFERRING.iter().any(|suffix| attribute.ends_with(suffix))
+}
+
 /// What follows the name of a thing in the name of an attribute that leads to it.
 const REFERRING: [&str; 7] = ["_id", "_ids", "_arn", "_arns", "_name", "_names", "_identifier"];
 

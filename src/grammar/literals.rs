@@ -53,14 +53,20 @@ fn literal(value: &Value, ty: &Type, depth: usize) -> Option<String> {
     }
 }
 
-/// Texts of an attribute that are known to fail: those that the rule names, and what it is now.
+/// Values of an attribute, or elements of it, that are known to fail: those that the rule names, and what it is now.
 pub(super) fn failing(must_be: Option<&Must>, name: &str, over: Option<&Body>) -> Vec<String> {
     let named = match must_be {
         Some(Must::NotBe(values)) => values.as_slice(),
         _ => &[],
     };
-    let now = over.and_then(|body| body.attribute(name)).and_then(|attribute| attribute.expr.as_str());
-    named.iter().filter_map(Value::as_str).chain(now).map(str::to_owned).collect()
+    let bare = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let now = over.and_then(|body| body.attribute(name)).filter(|attribute| attribute.is_literal());
+    let now = now.map(|attribute| {
+        attribute.as_str().map_or_else(|| attribute.expr.to_string().trim().to_owned(), str::to_owned)
+    });
+    let mut failing: Vec<String> = named.iter().map(bare).collect();
+    failing.extend(now.filter(|now| !failing.contains(now)));
+    failing
 }
 
 /// A text as a regular expression between slashes.

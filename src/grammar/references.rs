@@ -143,24 +143,29 @@ impl References {
         self
     }
 
-    /// References to what an attribute means by its name, as a regular expression: to resources that stand, else to new ones.
-    pub(super) fn meant(&self, attribute: &str) -> Option<String> {
-        let meant = || self.resources.iter().filter(|(ty, _)| means(attribute, ty));
-        let standing: Vec<&str> = meant().flat_map(|(_, (standing, _))| standing).map(String::as_str).collect();
-        let new: Vec<&str> = meant().flat_map(|(_, (_, new))| new).map(String::as_str).collect();
-        let heads = if standing.is_empty() { new } else { standing };
-        (!heads.is_empty()).then(|| heads.join("|"))
+    /// References to what an attribute means by its name, or as that attribute of what the block around it means by its own,
+    /// as a regular expression: to resources that stand, else to new ones.
+    pub(super) fn meant(&self, attribute: &str, outer: Option<&str>) -> Option<String> {
+        let of = |name: &str, take: &dyn Fn(&String) -> Option<String>| {
+            let meant = || self.resources.iter().filter(|(ty, _)| means(name, ty));
+            let standing: Vec<String> = meant().flat_map(|(_, (standing, _))| standing).filter_map(take).collect();
+            let new = || meant().flat_map(|(_, (_, new))| new).filter_map(take).collect();
+            let heads: Vec<String> = if standing.is_empty() { new() } else { standing };
+            (!heads.is_empty()).then(|| heads.join("|"))
+        };
+        of(attribute, &|head| Some(head.clone())).or_else(|| of(outer?, &|head| narrowed(head, attribute)))
     }
 
     /// References to an attribute of the standing resources of some types, as regular expressions.
     pub(super) fn standing<'a>(&'a self, types: &'a [&str], attribute: &'a str) -> impl Iterator<Item = String> + 'a {
         let of_types = self.resources.iter().filter(|(ty, _)| types.contains(&ty.as_str()));
-        of_types.flat_map(move |(_, (standing, _))| {
-            let places = standing.iter().filter_map(|head| head.rsplit_once(r"\.("));
-            let with =
-                places.filter(move |(_, names)| names.trim_end_matches(')').split('|').any(|name| name == attribute));
-            with.map(move |(place, _)| format!(r"{place}\.{attribute}"))
-        })
+        of_types.flat_map(move |(_, (standing, _))| standing.iter().filter_map(move |head| narrowed(head, attribute)))
+    }
+
+    /// References to standing resources, as a regular expression.
+    pub(super) fn all_standing(&self) -> Option<String> {
+        let heads: Vec<&str> = self.resources.values().flat_map(|(standing, _)| standing).map(String::as_str).collect();
+        (!heads.is_empty()).then(|| heads.join("|"))
     }
 
     /// References to all standing resources, by what they are called elsewhere.
@@ -209,6 +214,12 @@ impl References {
         }
         text
     }
+}
+
+/// A reference to one of the attributes that a regular expression ends with.
+fn narrowed(head: &str, attribute: &str) -> Option<String> {
+    let (place, names) = head.rsplit_once(r"\.(")?;
+    names.trim_end_matches(')').split('|').any(|name| name == attribute).then(|| format!(r"{place}\.{attribute}"))
 }
 
 fn texts(heads: Vec<Head>) -> impl Iterator<Item = String> {

@@ -98,6 +98,12 @@ impl Context {
         }
     }
 
+    /// What the target names as it stands.
+    fn named(&self) -> Vec<BlockAddr> {
+        let BlockAddr { keyword, labels } = self.target.clone();
+        references(&Block { keyword, labels, span: self.body.span.clone(), body: self.body.clone() })
+    }
+
     /// The attributes of a block that lead to another one by their names.
     fn leading(&self, block: &BlockAddr, to: &BlockAddr) -> Vec<String> {
         let (Some(schema), Some(ty)) = (self.schema_of(block), to.resource_type()) else { return Vec::new() };
@@ -150,7 +156,8 @@ impl Grammar {
     }
 
     /// The language of answers that go a way which running the rule has found, but for those ways that these answers went;
-    /// `None` when none is left. Where one way is left that leaves one value, that is one sentence.
+    /// `None` when none is left. Those that leave values open come last. Where one way is left that leaves one value, that is
+    /// one sentence.
     ///
     /// # Errors
     /// When a way's language does not compile.
@@ -165,6 +172,11 @@ impl Grammar {
             if !gone {
                 left.push(way);
             }
+        }
+        // What is known is better than what has to be found.
+        let is_known = |way: &&Way| !way.target.iter().any(|wanted| wanted.must.is_open());
+        if left.iter().any(is_known) {
+            left.retain(is_known);
         }
         Ok((!left.is_empty()).then(|| self.to_one_of(&left)))
     }
@@ -263,7 +275,7 @@ impl Grammar {
                 (format!("{written}\n\n{}\n", opening(addr)), addr.clone())
             }
             _ => {
-                let missing = undeclared(&blocks, &names)?;
+                let missing = undeclared(&blocks, &names, &context.named())?;
                 let end = if New::needs_no_body(&missing) { "}" } else { "\n" };
                 let prefix = format!("{written}\n\n{}{end}", opening(&missing));
                 names.add_new(&missing);
@@ -395,11 +407,12 @@ fn opening(block: &BlockAddr) -> String {
     format!("{}{labels} {{", block.keyword)
 }
 
-/// The first resource or data source that an answer names and that neither it nor the module declares.
-fn undeclared(blocks: &[&Block], names: &Names) -> Option<BlockAddr> {
+/// The first resource or data source that an answer names and that neither it nor the module declares, but for what the
+/// target names as it stands: that is somebody else's matter.
+fn undeclared(blocks: &[&Block], names: &Names, before: &[BlockAddr]) -> Option<BlockAddr> {
     let named = blocks.iter().flat_map(|block| references(block));
     let mut blocks = named.filter(|addr| matches!(addr.keyword.as_str(), "resource" | "data"));
-    blocks.find(|addr| !names.declare(addr))
+    blocks.find(|addr| !names.declare(addr) && !before.contains(addr))
 }
 
 #[cfg(test)]

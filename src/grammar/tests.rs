@@ -325,6 +325,96 @@ fn a_document_stays_word_for_word_but_for_what_is_wanted_inside() {
     );
 }
 
+/// What may be written where some values are known to fail.
+fn other_than(ty: &str, body: &str, path: &str, failing: serde_json::Value) -> Grammar {
+    let module = format!(
+        "resource \"{ty}\" \"a\" {{\n{body}}}\nresource \"aws_sns_topic\" \"news\" {{}}\n\
+                          resource \"google_service_account\" \"web\" {{}}\n"
+    );
+    let must = Must::NotBe(failing.as_array().unwrap().clone());
+    finding(ty, &module, &[&[wanted(path, must)]]).one_of_found(&[]).unwrap().unwrap()
+}
+
+#[test]
+fn numbers_and_elements_that_are_known_to_fail_are_not_written() {
+    let cluster = "aws_redshift_cluster";
+    let days = other_than(
+        cluster,
+        "  automated_snapshot_retention_period = 0\n",
+        "automated_snapshot_retention_period",
+        json!([1]),
+    );
+    let answer =
+        |days: &str| format!("resource \"{cluster}\" \"a\" {{\n  automated_snapshot_retention_period = {days}\n}}");
+    assert!(accepts(&days, &answer("7")) && !accepts(&days, &answer("0")) && !accepts(&days, &answer("1")));
+    let binding = "google_cloud_run_service_iam_binding";
+    let members = other_than(binding, "", "members", json!(["allUsers"]));
+    let answer = |members: &str| format!("resource \"{binding}\" \"a\" {{\n  members = {members}\n}}");
+    assert!(
+        accepts(&members, &answer("[\"user:a\", \"user:b\"]")) && accepts(&members, &answer("[\n    \"user:a\",\n  ]"))
+    );
+    for bad in ["[\"allUsers\"]", "[\"user:a\", \"allUsers\"]", "[\"allUsers \"]", "[]"] {
+        assert!(!accepts(&members, &answer(bad)), "{bad}");
+    }
+}
+
+#[test]
+fn what_an_attribute_means_is_told_by_the_block_around_it_as_well() {
+    let grammar = other_than("google_compute_instance", "", "service_account.email", json!(["x"]));
+    let answer = |email: &str| {
+        format!(
+            "resource \"google_compute_instance\" \"a\" {{\n  service_account {{\n    email = {email}\n    scopes = [\"a\"]\n  }}\n}}"
+        )
+    };
+    assert!(!accepts(&grammar, &answer("\"x@y\"")));
+    assert!(accepts(&grammar, &answer("google_service_account.web.email")));
+    assert!(!accepts(&grammar, &answer("google_service_account.web.id")));
+}
+
+#[test]
+fn a_name_of_something_unknown_leads_to_nothing_new() {
+    let grammar = other_than("aws_redshift_cluster", "", "cluster_subnet_group_name", json!(["default"]));
+    let answer =
+        |name: &str| format!("resource \"aws_redshift_cluster\" \"a\" {{\n  cluster_subnet_group_name = {name}\n}}");
+    assert!(accepts(&grammar, &answer("\"x\"")) && accepts(&grammar, &answer("aws_sns_topic.news.name")));
+    assert!(!accepts(&grammar, &answer("\"default\"")) && !grammar.lark().contains("subnet_group_name = \" (REF_TEXT"));
+    let first = format!(
+        "resource \"aws_redshift_cluster\" \"a\" {{\n  cluster_subnet_group_name = aws_security_group.a.name\n}}"
+    );
+    assert!(!accepts(
+        &grammar,
+        &format!("{first}\n\nresource \"aws_security_group\" \"a\" {{\n  description = \"x\"\n}}")
+    ));
+}
+
+#[test]
+fn what_is_known_comes_before_what_has_to_be_found() {
+    let known = [wanted("description", be(json!(["x"])))];
+    let grammar = finding("aws_security_group", RULES, &[&[wanted("name", Must::Exist)], &known]);
+    let first = grammar.one_of_found(&[]).unwrap().unwrap();
+    let sentence = first.only_sentence().unwrap().unwrap();
+    assert_eq!(sentence, group("  description = \"x\"\n"));
+    let later = grammar.one_of_found(&[&sentence]).unwrap().unwrap();
+    assert!(accepts(&later, &group("  name = \"y\"\n")));
+}
+
+#[test]
+fn what_the_target_names_already_is_not_added() {
+    let module = format!(
+        "resource \"aws_sqs_queue\" \"a\" {{\n  policy = {}\n}}\n",
+        POLICY.replace("\"x\"", "\"${aws_iam_role.gone.arn}\"")
+    );
+    let at = At::Inside(
+        ["Statement", "0", "Effect"]
+            .iter()
+            .map(|s| s.parse().map_or_else(|_| Step::Key((*s).to_owned()), Step::Position))
+            .collect(),
+    );
+    let wanted = Wanted { path: vec!["policy".into()], at, must: be(json!(["Deny"])) };
+    let grammar = finding("aws_sqs_queue", &module, &[&[wanted]]).one_of_found(&[]).unwrap().unwrap();
+    assert!(grammar.next(&grammar.only_sentence().unwrap().unwrap()).is_none());
+}
+
 #[test]
 fn which_actions_are_needed_is_not_guessed() {
     assert!(inside(&["Statement", "0", "Action"], Must::Exist).is_none());

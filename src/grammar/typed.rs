@@ -10,12 +10,15 @@ use crate::rules::{At, Must, Wanted};
 use crate::schema::{self, Attribute, Block, NestedBlock, Nesting, Type, Usage};
 use crate::source::Body;
 
+use super::companions::refers;
 use super::documents;
 use super::literals::{escape, failing, literals};
 use super::names::Class;
 use super::permutation::{Piece, Start, Times, permutation};
 use super::references::{LINK, LINKING, References};
 
+/// Texts that begin or end with a blank: no others, and no other than without it.
+const BLANK: &str = r#"" (.|\n)*|(.|\n)* ""#;
 /// How deep lists and objects may nest below an attribute that may hold anything.
 const VALUE_DEPTH: usize = 12;
 
@@ -267,9 +270,22 @@ impl<'a> Typed<'a> {
                 format!("{LINK} | {LINKING}")
             }
             None if form.narrow && must_be.is_some_and(Must::is_open) && attribute.ty == Type::String => {
-                match self.references.meant(name) {
+                let wanted = form.wanted_of(name).first().copied();
+                let outer = wanted.and_then(|wanted| wanted.path.get(form.level.checked_sub(1)?));
+                match self.references.meant(name, outer.map(String::as_str)) {
                     Some(heads) => self.terminal(&format!("/{heads}/")),
+                    None if refers(name) => self.standing(&failing(must_be, name, form.over)),
                     None => self.other_than(&failing(must_be, name, form.over), depth),
+                }
+            }
+            None if form.narrow && must_be.is_some_and(Must::is_open) => {
+                let failing = failing(must_be, name, form.over);
+                match &attribute.ty {
+                    Type::Number if !failing.is_empty() => self.other_number(&failing),
+                    Type::List(inner) | Type::Set(inner) if **inner == Type::String && !failing.is_empty() => {
+                        self.other_list(&failing, depth)
+                    }
+                    ty => self.value(ty, depth),
                 }
             }
             None => self.value(&attribute.ty, depth),
@@ -379,8 +395,37 @@ impl<'a> Typed<'a> {
             return self.text("STRING", depth);
         }
         let texts: Vec<String> = texts.iter().map(|text| escape(&super::hcl::quote(text))).collect();
-        let other = self.terminal(&format!("STRING & ~/{}/", texts.join("|")));
+        let other = self.terminal(&format!("STRING & ~/{}|{BLANK}/", texts.join("|")));
         self.text(&other, depth)
+    }
+
+    /// What names another thing of which nobody knows what it is: one that stands, or a text that is none of these.
+    fn standing(&mut self, texts: &[String]) -> String {
+        let texts = texts.iter().map(|text| escape(&super::hcl::quote(text))).chain([BLANK.to_owned()]);
+        let other = self.terminal(&format!("PLAIN & ~/{}/", texts.collect::<Vec<_>>().join("|")));
+        match self.references.all_standing() {
+            Some(heads) => format!("{other} | {}", self.terminal(&format!("/{heads}/"))),
+            None => other,
+        }
+    }
+
+    /// A number that is none of these.
+    fn other_number(&mut self, numbers: &[String]) -> String {
+        let numbers: Vec<String> = numbers.iter().map(|number| escape(number)).collect();
+        let other = self.terminal(&format!("NUMBER & ~/{}/", numbers.join("|")));
+        let reference = self.references.terminal(Class::Number).map(|t| format!(" | {t}")).unwrap_or_default();
+        format!("{other}{reference}")
+    }
+
+    /// A list of texts that are none of these, with one at least.
+    fn other_list(&mut self, texts: &[String], depth: usize) -> String {
+        let (pad, deeper) = ("  ".repeat(depth), "  ".repeat(depth + 1));
+        let texts: Vec<String> = texts.iter().map(|text| escape(&super::hcl::quote(text))).collect();
+        let other = self.terminal(&format!("STRING & ~/{}|{BLANK}/", texts.join("|")));
+        let reference = |class: Class| self.references.terminal(class).map(|t| format!(" | {t}")).unwrap_or_default();
+        let element = format!("({other}{})", reference(Class::Text));
+        let lines = format!("\"[\\n\" (\"{deeper}\" {element} \",\\n\")+ \"{pad}]\"");
+        format!("\"[\" {element} (\", \" {element})* \"]\" | {lines}{}", reference(Class::List))
     }
 
     /// A text: what the terminal allows between quotes, a reference, a document.

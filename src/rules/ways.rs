@@ -193,6 +193,7 @@ fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>, undecided: bool) ->
     if way.instead.is_some() && !way.companions.is_empty() {
         return None;
     }
+    way.exclude(leaves);
     let changed = way.instead.as_ref().and_then(|addr| around.chained.iter().find(|block| block.addr() == *addr));
     way.take_out_whole(&changed.map_or(around.target, |block| block).body);
     (waiting.is_empty() && way != Way::default()).then_some(way)
@@ -235,6 +236,23 @@ impl Way {
             self.companions.push(Companion { ty: ty.clone(), to, wanted: Vec::new() });
         }
         Some(true)
+    }
+
+    /// Takes in all that must not be where another value has to be found, though it is not so now.
+    fn exclude(&mut self, leaves: &[Leaf]) {
+        for wanted in self.target.iter_mut().filter(|wanted| matches!(wanted.must, Must::NotBe(_))) {
+            for leaf in leaves {
+                if let Leaf::Attribute(_, condition) = leaf
+                    && condition.test == Test::IsNot
+                    && condition.path == wanted.path
+                    && let Must::NotBe(known) = &mut wanted.must
+                {
+                    known.extend(
+                        condition.values.iter().filter(|value| !known.contains(value)).cloned().collect::<Vec<_>>(),
+                    );
+                }
+            }
+        }
     }
 
     /// Takes out the nested blocks of which everything that stands in them is to be taken out.
@@ -599,6 +617,12 @@ mod tests {
             Must::NotBe(vec![json!("open"), json!("shut")])
         );
         assert_eq!(Must::NotBe(vec![json!("x")]).and(be(&[json!("y")])), be(&[json!("y")]));
+        // What it is not now, it must not become.
+        let both = json!([
+            attribute("t", "mode", "not_equals", json!("open")),
+            attribute("t", "mode", "not_equals", json!("wide"))
+        ]);
+        assert_eq!(way(both), [wanted("mode", Must::NotBe(vec![json!("open"), json!("wide")]))]);
     }
 
     #[test]

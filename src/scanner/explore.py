@@ -11,7 +11,7 @@
 # each a list of changes that let the rule pass together:
 #
 #     {"path": [NAME, ...], "at": [N, ...] or null, "must": "be", "values": [V, ...]}    one of these values
-#     {..., "must": "exist"}   any value      {..., "must": "absent"}   taken out
+#     {..., "must": "exist", "but": [V, ...]}   any value but these      {..., "must": "absent"}   taken out
 #
 # `at` tells which of several nested blocks have to change: the first list of more than one on the path. "new": true asks
 # for one more. "inside": [KEY or POSITION, ...] leads on into the JSON document that the attribute holds. Appended to
@@ -60,6 +60,9 @@ def constants(check):
         except Exception:
             continue
         values += [v for v in (found if isinstance(found, (list, tuple, set)) else [found]) if isinstance(v, PLAIN)]
+    # Constants of its module: durations are computed there.
+    named = vars(sys.modules.get(type(check).__module__, object))
+    values += [v for name, v in named.items() if name.isupper() and isinstance(v, (str, int)) and not isinstance(v, bool)]
     unique = list({(type(v), v): v for v in values if v is not None and v != ANY_VALUE}.values())
     return unique, lists
 
@@ -199,6 +202,8 @@ class Explorer:
         taken = {name for path, _ in self.paths for name in path} | set(check.supported_entities)
         self.texts = [text for text in texts if text and text not in taken and len(text) <= 80 and "/[" not in text]
         self.numbers = [value for value in self.values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+        # The values that one change alone was tried with, and that did not do, by its place.
+        self.failed = collections.defaultdict(list)
         self.runs, self.most = 0, RUNS * SIZE // max(SIZE, len(repr(conf)))
         self.counts = False
 
@@ -255,7 +260,8 @@ class Explorer:
             # Checkov reads `"true"` as True.
             flags = [value for value in self.values if isinstance(value, bool)]
             versions = [text + ".0" for text in self.texts if VERSION.fullmatch(text)]
-            return [*self.texts, *versions, *(str(n) for n in self.numbers), *flags, TEXT]
+            durations = [f"{n}s" for n in self.numbers if n > 0]
+            return [*self.texts, *versions, *(str(n) for n in self.numbers), *durations, *flags, TEXT]
         if kind == "any":
             return [True, False, *self.texts, *self.numbers, TEXT]
         outer, inner = next(iter(kind.items())) if isinstance(kind, dict) else (None, None)
@@ -372,8 +378,11 @@ class Explorer:
         result, reached = self.run(conf)
         if result == CheckResult.PASSED:
             found.append((changes, kind))
+        elif len(changes) == 1 and result == CheckResult.FAILED:
+            value = changes[0].value
+            self.failed[changes[0].path].extend(value if isinstance(value, list) else [value])
         # Where a rule breaks off, something is missing that it did not expect to be.
-        elif result != CheckResult.SKIPPED and reached not in seen and changes[-1].value is not ABSENT:
+        if result not in (CheckResult.PASSED, CheckResult.SKIPPED) and reached not in seen and changes[-1].value is not ABSENT:
             seen.add(reached)
             later.append(changes)
 
@@ -443,7 +452,7 @@ class Explorer:
             every = len(values) == len(set(self.candidates(self.conf, change.path, kind)))
             # What passes only next to them says that more than nothing is wanted, or less than all.
             bounded = [v for v in values if v != NUMBER] if any(v in self.numbers for v in values) else []
-            return told | ({"must": "be", "values": bounded} if bounded and not every else {"must": "exist"})
+            return told | ({"must": "be", "values": bounded} if bounded and not every else self.anything_but(change))
         # What is left of a list, or added to it, is better than another one.
         kept = [v for v in values if isinstance(v, list) and v and v != [TEXT] and self.is_from(change, v)]
         if kept:
@@ -455,12 +464,22 @@ class Explorer:
         anything = [TEXT] if isinstance(values[0], list) else TEXT
         if kind != "bool":
             if anything in values or self.passes((*before, Change(change.path, anything, at, change.new))):
-                return told | {"must": "exist"}
+                return told | self.anything_but(change)
         if kind == "string" and all(isinstance(v, str) for v in values):
             # A text that may go on was only the start of one.
             if self.passes((*before, Change(change.path, values[0] + MORE, at, change.new))):
                 return told | {"must": "exist"}
         return told | {"must": "be", "values": values}
+
+    def anything_but(self, change):
+        """Any value but those that are known to fail: that were tried, and the one that is there alone."""
+        failed = list(self.failed[change.path])
+        for present in values_at(self.conf, change.path):
+            failed += present if isinstance(present, list) and len(present) == 1 else [present]
+        plain = [v for v in failed if isinstance(v, (str, int, float)) and not isinstance(v, bool) and v not in ("", TEXT, NUMBER)]
+        # Expressions are evaluated by others.
+        plain = [v for v in plain if not (isinstance(v, str) and EXPRESSION.search(v))]
+        return {"must": "exist", "but": list(dict.fromkeys(plain))}
 
     def is_from(self, change, value):
         return any(isinstance(old, list) and any(v in old for v in value) for old in values_at(self.conf, change.path))

@@ -86,8 +86,13 @@ struct Told {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "must", rename_all = "lowercase")]
 enum Musts {
-    Be { values: Vec<Value> },
-    Exist,
+    Be {
+        values: Vec<Value>,
+    },
+    Exist {
+        #[serde(default)]
+        but: Vec<Value>,
+    },
     Absent,
 }
 
@@ -101,7 +106,8 @@ impl Told {
         };
         let must = match self.must {
             Musts::Be { values } => Must::Be(values),
-            Musts::Exist => Must::Exist,
+            Musts::Exist { but } if but.is_empty() => Must::Exist,
+            Musts::Exist { but } => Must::NotBe(but),
             Musts::Absent => Must::NotExist,
         };
         Wanted { path: self.path, at, must }

@@ -82,6 +82,8 @@ pub struct Judged {
     pub accepted: Option<FixId>,
     /// What would satisfy the rules that fail on the changed block only since the change: alternatives for each of them.
     pub also: Vec<Alternatives>,
+    /// Whether it was refused for values that nobody can know from the module.
+    pub is_unknown: bool,
 }
 
 /// An accepted candidate that the second scanner has not seen.
@@ -232,7 +234,7 @@ impl Prover {
             Ok::<_, ProofError>((pass_or_reject(guarded.reasons.clone()), guarded))
         })?;
         if is_rejected(&verdicts) {
-            return Ok(rejected(verdicts));
+            return Ok(Judged { is_unknown: guarded.only_unknown, ..rejected(verdicts) });
         }
         timed(&mut verdicts, Gate::Schema, || Ok::<_, ProofError>((schema_gate::judge(&schemas, &change), ())))?;
         if is_rejected(&verdicts) {
@@ -259,7 +261,7 @@ impl Prover {
             }
         };
         let fix = self.accept(case, merged, after, keys, verdicts.clone(), guarded.review)?;
-        Ok(Judged { verdicts, accepted: Some(fix), also: Vec::new() })
+        Ok(Judged { verdicts, accepted: Some(fix), also: Vec::new(), is_unknown: false })
     }
 
     /// What the scratch copy's new findings want; none where one of them cannot be told.
@@ -533,7 +535,7 @@ impl KeysByScanner {
 }
 
 fn rejected(verdicts: Vec<Verdict>) -> Judged {
-    Judged { verdicts, accepted: None, also: Vec::new() }
+    Judged { verdicts, accepted: None, also: Vec::new(), is_unknown: false }
 }
 
 fn is_rejected(verdicts: &[Verdict]) -> bool {

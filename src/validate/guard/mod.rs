@@ -36,15 +36,21 @@ pub struct Guarded {
     pub reasons: Vec<String>,
     /// Why a person must look at it.
     pub review: Vec<String>,
+    /// Whether it is refused for values alone that nobody can know from the module.
+    pub only_unknown: bool,
 }
 
 /// Judges a change.
 pub fn judge(change: &Change<'_>) -> Guarded {
     let mut guarded = Guarded::default();
     structure::judge(change, &mut guarded);
+    let others = guarded.reasons.len();
     values::judge(change, &mut guarded);
+    guarded.only_unknown = others == 0 && !guarded.reasons.is_empty();
+    let values = guarded.reasons.len();
     access::judge(change, &mut guarded);
     replaced::judge(change, &mut guarded);
+    guarded.only_unknown &= guarded.reasons.len() == values;
     dedup(&mut guarded.reasons);
     dedup(&mut guarded.review);
     guarded
