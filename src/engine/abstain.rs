@@ -8,6 +8,9 @@ use crate::schema::{self, Usage};
 use crate::source::document::Step;
 use crate::source::{Block, BlockAddr};
 
+/// What nobody but a person can say of a policy.
+const WHICH: &str = "which actions are needed, only who knows its use can say";
+
 /// What a person has to decide; `None` where it may be worth trying. `schema` is the provider's own.
 pub(super) fn needed(
     wish: Option<&Wish>,
@@ -18,11 +21,17 @@ pub(super) fn needed(
     let (addr, schema) = (block.addr(), schema?);
     let ty = addr.resource_type()?;
     key(wish, &addr, ty, schema)
+        .or_else(|| wish.and_then(actions))
         .or_else(|| {
             (!explored.is_settable)
                 .then(|| format!("the rule fails on every {ty}: whether it may be there at all is yours to decide"))
         })
         .or_else(|| wildcards(&explored.ways))
+}
+
+/// A rule whose conditions are about which actions are allowed.
+fn actions(wish: &Wish) -> Option<String> {
+    wish.is_about_actions().then(|| format!("a policy allows more than the rule wants: {WHICH}"))
 }
 
 /// What a refused answer would have had to know.
@@ -56,8 +65,7 @@ fn wildcards(ways: &Alternatives) -> Option<String> {
     // What takes the whole of it away is no way to go.
     let mut open = ways.iter().filter(|way| !way.iter().any(|wanted| wanted.must == Must::NotExist)).peekable();
     let name = open.peek()?.iter().find(|wanted| is_action(wanted))?.path.join(".");
-    open.all(|way| way.iter().any(is_action))
-        .then(|| format!("`{name}` allows any action: which ones are needed, only who knows its use can say"))
+    open.all(|way| way.iter().any(is_action)).then(|| format!("`{name}` allows any action: {WHICH}"))
 }
 
 #[cfg(test)]
@@ -100,6 +108,18 @@ mod tests {
         assert_eq!(of("aws_sns_topic", &keyed("kms_master_key_id"), &nothing), None);
         let every = Explored { is_settable: false, ..Explored::nothing() };
         assert_eq!(of("made_up_type", &Wish::default(), &every), None, "there is no schema of it");
+    }
+
+    #[test]
+    fn conditions_on_actions_are_for_a_person() {
+        let graph = |attribute: &str| {
+            let leaf = serde_json::json!({ "cond_type": "attribute", "attribute": attribute, "resource_types": ["t"],
+                "operator": "jsonpath_not_equals", "value": "*" });
+            Wish { graph: Some(serde_json::json!({ "and": [leaf] })), ..Wish::default() }
+        };
+        assert!(actions(&graph("policy.Statement[?(@.Effect == Allow)].Action[*]")).is_some());
+        assert!(actions(&graph("statement.actions[*]")).is_some());
+        assert!(actions(&graph("policy.Version")).is_none());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::prompt::{Ask, Prompts, Refusal};
 use crate::rules::{Alternatives, House, Surroundings, Wanted, Way, Wish};
 use crate::schema::{self, Schemas};
 use crate::source::context::{self, Target};
-use crate::source::{Block, Body, RelPath, SourceTree, references};
+use crate::source::{Block, Body, RelPath, SourceFile, SourceTree, references};
 use crate::validate::Case;
 
 use super::{Effort, EngineError, WriteError, WriteRequest, Writer, Written};
@@ -50,9 +50,14 @@ impl Question {
     /// Takes in what rules want that an answer made fail on the block. Whether there is an answer that does as they want.
     pub(super) fn add(&mut self, answer: &str, also: Vec<Alternatives>) -> bool {
         let block = &self.block;
+        let Some(file) = SourceFile::parse(self.case.file.clone(), answer.as_bytes().to_vec()).ok() else {
+            return false;
+        };
+        // What the answer has just written is not undone.
+        let keeps = |way: &Way| file.body().blocks().next().is_none_or(|written| !way.touches(&written.body));
         // The first is as good as any where nobody can be asked.
-        let more = also.into_iter().filter_map(|alternatives| Way::found(alternatives, block, &[]).into_iter().next());
-        let more: Vec<Wanted> = more.flat_map(|way| way.target).collect();
+        let first = |alternatives| Way::found(alternatives, block, &[]).into_iter().find(|way| keeps(way));
+        let more: Vec<Wanted> = also.into_iter().filter_map(first).flat_map(|way| way.target).collect();
         // Where it cannot be said, the other tries are left.
         let with_more = |language: &Grammar| language.with_more(answer, &more).unwrap_or_default();
         self.more = self.more.as_ref().and_then(with_more).or_else(|| with_more(&self.grammar));

@@ -41,7 +41,7 @@ pub(super) fn value(
             Part::Text(text) => quote(&text),
             Part::Hole(index) => match &wanted.get(index)?.must {
                 Must::Be(values) => one_of(values, document.is_json())?,
-                _ => open(changes.get(index)?.0, references, terminal)?,
+                _ => open(changes.get(index)?.0, document.is_json(), references, terminal)?,
             },
         });
     }
@@ -62,7 +62,12 @@ fn one_of(values: &[Value], json: bool) -> Option<String> {
 }
 
 /// A text that leads to something of the module's own.
-fn open(steps: &[Step], references: &References, terminal: &mut dyn FnMut(&str) -> String) -> Option<String> {
+fn open(
+    steps: &[Step],
+    json: bool,
+    references: &References,
+    terminal: &mut dyn FnMut(&str) -> String,
+) -> Option<String> {
     let is_key =
         |keys: &[&str]| steps.iter().any(|step| matches!(step, Step::Key(key) if keys.contains(&key.as_str())));
     if is_key(&ACTIONS) {
@@ -72,9 +77,16 @@ fn open(steps: &[Step], references: &References, terminal: &mut dyn FnMut(&str) 
         let roles = references.standing(&["aws_iam_role", "aws_iam_user"], "arn");
         let roles: Vec<String> = roles.map(|role| format!("\\\"\\$\\{{{role}\\}}\\\"")).collect();
         let account = quote(&format!("\"{ACCOUNT}\""));
-        return Some(match roles.is_empty() {
+        let whom = match roles.is_empty() {
             true => account,
             false => format!("({account} | {})", terminal(&format!("/{}/", roles.join("|")))),
+        };
+        // Only anybody is written without saying of what kind.
+        let is_whole = matches!(steps.last(), Some(Step::Key(key)) if key == PRINCIPAL);
+        return Some(match (is_whole, json) {
+            (false, _) => whom,
+            (true, true) => format!("\"{{\\\"AWS\\\": \" {whom} \"}}\""),
+            (true, false) => format!("\"{{ AWS = \" {whom} \" }}\""),
         });
     }
     let own: Vec<String> = references.own().collect();

@@ -265,6 +265,8 @@ impl Grammar {
         let blocks: Vec<&Block> = file.body().blocks().collect();
         let mut names = context.names.clone();
         blocks.iter().for_each(|block| names.add(block));
+        // What has a way to go needs nothing beside what is asked for and named.
+        let free = self.held == Going::Freely;
         let mut held = Held::ToNothing;
         let asked = self.asked(&blocks);
         let (prefix, block) = match (blocks.last(), &asked) {
@@ -279,12 +281,13 @@ impl Grammar {
                 let end = if New::needs_no_body(&missing) { "}" } else { "\n" };
                 let prefix = format!("{written}\n\n{}{end}", opening(&missing));
                 names.add_new(&missing);
+                if !free && missing.keyword == "resource" {
+                    held = Held::ToWhatIsNeeded;
+                }
                 (prefix, missing)
             }
         };
         let whole = prefix.ends_with('}');
-        // What has a way to go needs nothing beside what is asked for and named.
-        let free = self.held == Going::Freely;
         let prefix = hcl::quote(&prefix);
         let lark = stage(&context, &names, &block, &held, |body, after| match whole {
             // One data source without arguments in a stage: the same text is then cut into the same stages again.
@@ -315,6 +318,8 @@ enum Held<'a> {
     ToOneOf(&'a [&'a [Wanted]]),
     /// An override that makes a connection.
     ToLinks(Links),
+    /// A new block that another one names: what is required of it, and what all rules want.
+    ToWhatIsNeeded,
     /// A new block that the rule asks for.
     ToWhatIsAsked(&'a [Wanted], Links),
 }
@@ -349,7 +354,7 @@ fn stage(
     let new = context.new_blocks();
     let references = References::new(names, &context.schemas, block, &new);
     let references = match held {
-        Held::ToNothing | Held::ToOneOf(_) => references,
+        Held::ToNothing | Held::ToWhatIsNeeded | Held::ToOneOf(_) => references,
         Held::Narrowly(_, links) | Held::ToLinks(links) | Held::ToWhatIsAsked(_, links) => {
             references.with_links(names, &context.schemas, &links.to)
         }
@@ -381,6 +386,7 @@ fn stage(
                 }
                 Held::ToLinks(links) => typed.linking(schema, &context.body, &links.from(schema, &references)),
                 Held::ToWhatIsAsked(_, links) => typed.asked(schema, &wanted, &links.from(schema, &references)),
+                Held::ToWhatIsNeeded => typed.needed(schema, &wanted),
                 Held::ToNothing if *block == context.target => typed.over(schema, &context.body, &only),
                 Held::ToNothing => typed.whole(schema, &wanted),
             };

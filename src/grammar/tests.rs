@@ -318,6 +318,12 @@ fn a_document_stays_word_for_word_but_for_what_is_wanted_inside() {
     let account = with("\"arn:aws:iam::${data.aws_caller_identity.current.account_id}:root\"");
     assert!(accepts(&principal, &format!("{account}\n\ndata \"aws_caller_identity\" \"current\" {{}}")));
     assert!(!accepts(&principal, &with("\"*\"")) && !accepts(&principal, &with("\"arn:aws:iam::1:root\"")));
+    let whole = inside(&["Statement", "0", "Principal"], Must::Exist).unwrap();
+    let with = |principal: &str| answer(&POLICY.replace("{\"AWS\": [\"*\", \"x\"]}", principal));
+    assert!(
+        accepts(&whole, &with("{\"AWS\": \"${aws_iam_role.a.arn}\"}"))
+            && !accepts(&whole, &with("\"${aws_iam_role.a.arn}\""))
+    );
     let resource = inside(&["Statement", "0", "Resource"], Must::Exist).unwrap();
     let with = |resource: &str| answer(&POLICY.replace("\"Resource\": \"*\"", &format!("\"Resource\": {resource}")));
     assert!(
@@ -396,6 +402,25 @@ fn what_is_known_comes_before_what_has_to_be_found() {
     assert_eq!(sentence, group("  description = \"x\"\n"));
     let later = grammar.one_of_found(&[&sentence]).unwrap().unwrap();
     assert!(accepts(&later, &group("  name = \"y\"\n")));
+}
+
+#[test]
+fn a_block_that_another_one_names_holds_what_it_needs() {
+    let topic = BlockAddr::resource("aws_sns_topic", "orders");
+    let target = vec![wanted("kms_master_key_id", Must::Exist)];
+    let module = "resource \"aws_sns_topic\" \"orders\" {\n}\n";
+    let grammar = going(&topic, module, vec![Way { target, ..Way::default() }]).ways().pop().unwrap();
+    let answer = |key: &str| {
+        format!(
+            "resource \"aws_sns_topic\" \"orders\" {{\n  kms_master_key_id = aws_kms_key.orders.arn\n}}\n\n\
+             resource \"aws_kms_key\" \"orders\" {{\n{key}}}"
+        )
+    };
+    assert!(accepts(&grammar, &answer("")));
+    assert!(!accepts(&grammar, &answer("  description = \"x\"\n")));
+    assert!(!accepts(&grammar, &format!("{}\n\nresource \"aws_s3_bucket\" \"orders\" {{\n}}", answer(""))));
+    let free = grammar_for(&topic, module);
+    assert!(accepts(&free, &answer("  description = \"x\"\n")));
 }
 
 #[test]

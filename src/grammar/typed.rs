@@ -158,6 +158,11 @@ impl<'a> Typed<'a> {
         self.body(schema, 1, Form { wanted: wanted.iter().collect(), must: true, ..Form::default() })
     }
 
+    /// The same for one that another block names: it holds nothing that could be left out.
+    pub(super) fn needed(&mut self, schema: &'a Block, wanted: &'a [Wanted]) -> String {
+        self.body(schema, 1, Form { wanted: wanted.iter().collect(), must: true, narrow: true, ..Form::default() })
+    }
+
     /// The same for one that a rule asks for: of nested blocks it holds only those that are wanted or required, and where it
     /// must be linked, it begins with a reference.
     pub(super) fn asked(&mut self, schema: &'a Block, wanted: &'a [Wanted], links: &[&str]) -> String {
@@ -189,7 +194,7 @@ impl<'a> Typed<'a> {
     }
 
     fn body(&mut self, schema: &'a Block, depth: usize, form: Form<'a>) -> String {
-        let plain = form.over.is_none() && form.wanted.is_empty() && !form.bare;
+        let plain = form.over.is_none() && form.wanted.is_empty() && !form.bare && !form.narrow;
         if let Some(known) = self.plain.get(&(schema, depth)).filter(|_| plain) {
             return known.clone();
         }
@@ -283,7 +288,7 @@ impl<'a> Typed<'a> {
                 match &attribute.ty {
                     Type::Number if !failing.is_empty() => self.other_number(&failing),
                     Type::List(inner) | Type::Set(inner) if **inner == Type::String && !failing.is_empty() => {
-                        self.other_list(&failing, depth)
+                        self.other_list(&failing, refers(name), depth)
                     }
                     ty => self.value(ty, depth),
                 }
@@ -417,15 +422,17 @@ impl<'a> Typed<'a> {
         format!("{other}{reference}")
     }
 
-    /// A list of texts that are none of these, with one at least.
-    fn other_list(&mut self, texts: &[String], depth: usize) -> String {
+    /// A list of texts that are none of these, with one at least; of what stands as well, where they are names of things.
+    fn other_list(&mut self, texts: &[String], names: bool, depth: usize) -> String {
         let (pad, deeper) = ("  ".repeat(depth), "  ".repeat(depth + 1));
         let texts: Vec<String> = texts.iter().map(|text| escape(&super::hcl::quote(text))).collect();
         let other = self.terminal(&format!("STRING & ~/{}|{BLANK}/", texts.join("|")));
-        let reference = |class: Class| self.references.terminal(class).map(|t| format!(" | {t}")).unwrap_or_default();
-        let element = format!("({other}{})", reference(Class::Text));
+        let standing = self.references.all_standing().filter(|_| names);
+        let standing = standing.map(|heads| format!(" | {}", self.terminal(&format!("/{heads}/")))).unwrap_or_default();
+        let list = self.references.terminal(Class::List).map(|t| format!(" | {t}")).unwrap_or_default();
+        let element = format!("({other}{standing})");
         let lines = format!("\"[\\n\" (\"{deeper}\" {element} \",\\n\")+ \"{pad}]\"");
-        format!("\"[\" {element} (\", \" {element})* \"]\" | {lines}{}", reference(Class::List))
+        format!("\"[\" {element} (\", \" {element})* \"]\" | {lines}{list}")
     }
 
     /// A text: what the terminal allows between quotes, a reference, a document.

@@ -88,6 +88,18 @@ pub(super) fn types_named<'a>(node: &'a Value, types: &mut BTreeSet<&'a str>) {
     }
 }
 
+/// The attributes that a definition's conditions are about, as they are written there.
+pub(super) fn attributes(node: &Value) -> Vec<&str> {
+    match node {
+        Value::Array(members) => members.iter().flat_map(attributes).collect(),
+        Value::Object(members) => {
+            let own = members.get("attribute").and_then(Value::as_str);
+            own.into_iter().chain(members.values().flat_map(attributes)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn normal(node: &Value, negated: bool) -> Vec<Vec<Leaf>> {
     let members = |key: &str| node.get(key).and_then(Value::as_array);
     match (node.as_array(), members("and"), members("or"), node.get("not")) {

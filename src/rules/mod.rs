@@ -88,6 +88,12 @@ impl Wish {
         types
     }
 
+    /// Whether its conditions are about which actions a policy allows.
+    pub fn is_about_actions(&self) -> bool {
+        let names = |path: &str| path.split(['.', '[']).any(|name| matches!(name, "Action" | "actions"));
+        self.graph.as_ref().is_some_and(|definition| conditions::attributes(definition).into_iter().any(names))
+    }
+
     /// The same wish with the attribute path of one resource type.
     #[must_use]
     pub fn for_type(mut self, resource_type: &str) -> Self {

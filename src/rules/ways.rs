@@ -322,6 +322,11 @@ impl Way {
         ways
     }
 
+    /// Whether it is about something that stands in a body.
+    pub fn touches(&self, body: &Body) -> bool {
+        self.target.iter().any(|wanted| !found(body, &wanted.path).is_empty())
+    }
+
     /// Whether something is lost by it: taken out, emptied, switched off, made another thing.
     pub fn loses(&self, target: &Block) -> bool {
         self.takes_out() || self.target.iter().any(|wanted| wanted.loses(target))

@@ -306,8 +306,11 @@ class Explorer:
         if isinstance(node, dict):
             # A statement of a policy without one of its keys is another statement.
             policy = policy or "Effect" in node
+            # What a statement denies, or allows but for something, would grow by less of it.
+            if node.get("Effect", "Allow") != "Allow":
+                return
             for key, inner in node.items():
-                if key not in KEPT:
+                if key not in KEPT and not (policy and key.startswith("Not")):
                     yield from self.inside(inner, (*steps, key), policy)
                     if key in self.keys and not policy and not isinstance(inner, (dict, list)):
                         yield (*steps, key), ABSENT, None

@@ -129,7 +129,10 @@ resource "aws_ecs_task_definition" "service" {
   ])
 }
 resource "aws_kms_key" "k" {
-  policy = jsonencode({ Statement = [{ Effect = "Allow", Principal = "*", Action = "kms:*", Resource = "*" }] })
+  policy = jsonencode({ Statement = [
+    { Effect = "Deny", Principal = "*", Action = "kms:*", Resource = "*" },
+    { Effect = "Allow", Principal = "*", Action = "kms:*", Resource = "*" },
+  ] })
 }
 "#;
 
@@ -146,7 +149,7 @@ fn changes_inside_documents_are_found() {
     assert_eq!(of("CKV_AWS_335", "aws_ecs_task_definition", "service"), [r#"container_definitions>[1,"pidMode"]=-"#]);
     // A statement is not made another one: whom it is for is left open.
     let key = of("CKV_AWS_33", "aws_kms_key", "k");
-    assert_eq!(key, ["policy=-", r#"policy>["Statement",0,"Principal"]=*"#]);
+    assert_eq!(key, ["policy=-", r#"policy>["Statement",1,"Principal"]=*"#]);
 }
 
 #[test]
