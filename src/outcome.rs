@@ -133,6 +133,11 @@ pub struct GenStats {
 }
 
 impl GenStats {
+    /// Tokens of the answer that were not forced.
+    pub fn chosen_tokens(&self) -> usize {
+        self.answer_tokens.saturating_sub(self.forced_tokens)
+    }
+
     /// The figures of both, where the second generation began with all tokens of the first one's answer.
     pub fn gone_on_with(self, more: Self) -> Self {
         Self {

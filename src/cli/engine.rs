@@ -33,7 +33,8 @@ pub struct Options {
     /// How hard to try where the answers that are held to what the rule is known to want did not do
     #[arg(long, value_enum, default_value_t)]
     pub effort: engine::Level,
-    /// Free answers to try per finding, at most, in place of what the effort stands for
+    /// Free answers to try per finding, at most, in place of what the effort stands for; half as many after answers that
+    /// were held to what the rule is known to want
     #[arg(long, value_name = "K")]
     pub candidates: Option<NonZeroUsize>,
     /// Seed of the sampled answers: same seed, same answers

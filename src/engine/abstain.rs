@@ -2,14 +2,13 @@
 //!
 //! In: what the rule says and what running it has shown, the block and its schema. Out: what is needed, in one sentence.
 
-use crate::outcome::Attempt;
-use crate::rules::{Alternatives, At, Explored, Must, Wanted, Wish, names_of};
-use crate::schema::{self, Usage};
-use crate::source::document::Step;
-use crate::source::{Block, BlockAddr};
+use serde_json::Value;
 
-/// What nobody but a person can say of a policy.
-const WHICH: &str = "which actions are needed, only who knows its use can say";
+use crate::outcome::Attempt;
+use crate::rules::{Alternatives, Explored, Must, Wish, names_of};
+use crate::schema::{self, Usage};
+use crate::source::document::Document;
+use crate::source::{Block, BlockAddr};
 
 /// What a person has to decide; `None` where it may be worth trying. `schema` is the provider's own.
 pub(super) fn needed(
@@ -21,17 +20,12 @@ pub(super) fn needed(
     let (addr, schema) = (block.addr(), schema?);
     let ty = addr.resource_type()?;
     key(wish, &addr, ty, schema)
-        .or_else(|| wish.and_then(actions))
         .or_else(|| {
-            (!explored.is_settable)
-                .then(|| format!("the rule fails on every {ty}: whether it may be there at all is yours to decide"))
+            (!explored.is_settable).then(|| {
+                format!("the rule looks at nothing that an {ty} can be given: whether it may be there at all, or what beside it, is yours to decide")
+            })
         })
-        .or_else(|| wildcards(&explored.ways))
-}
-
-/// A rule whose conditions are about which actions are allowed.
-fn actions(wish: &Wish) -> Option<String> {
-    wish.is_about_actions().then(|| format!("a policy allows more than the rule wants: {WHICH}"))
+        .or_else(|| wildcards(wish?, &explored.ways, block))
 }
 
 /// What a refused answer would have had to know.
@@ -59,26 +53,46 @@ fn key(wish: Option<&Wish>, addr: &BlockAddr, ty: &str, schema: &schema::Block) 
     }
 }
 
-/// Statements that allow anything, where that alone is what fails.
-fn wildcards(ways: &Alternatives) -> Option<String> {
-    let is_action = |wanted: &Wanted| matches!(&wanted.at, At::Inside(steps) if steps.iter().any(|step| matches!(step, Step::Key(key) if key == "Action")));
+/// A policy of the block that allows any action, where nothing else is known to do.
+fn wildcards(wish: &Wish, ways: &Alternatives, block: &Block) -> Option<String> {
     // What takes the whole of it away is no way to go.
-    let mut open = ways.iter().filter(|way| !way.iter().any(|wanted| wanted.must == Must::NotExist)).peekable();
-    let name = open.peek()?.iter().find(|wanted| is_action(wanted))?.path.join(".");
-    open.all(|way| way.iter().any(is_action)).then(|| format!("`{name}` allows any action: {WHICH}"))
+    if ways.iter().any(|way| way.iter().all(|wanted| wanted.must != Must::NotExist || wanted.is_inside())) {
+        return None;
+    }
+    let any = |action: &Value| action.as_str().is_some_and(|action| action == "*" || action.ends_with(":*"));
+    let allows_any = |statement: &Value| match &statement["Action"] {
+        _ if statement["Effect"] != "Allow" => false,
+        Value::Array(actions) => actions.iter().any(any),
+        action => any(action),
+    };
+    let is_meant = |key: &str| match &wish.graph {
+        Some(_) => wish.is_about_actions(),
+        None => wish.inspected_key.iter().chain(&wish.source).any(|text| text.contains(key)),
+    };
+    let open = block.body.attributes().filter(|attribute| is_meant(&attribute.key)).find(|attribute| {
+        let document = attribute.text.as_deref().and_then(Document::parse).map(|document| document.value());
+        document.is_some_and(|document| document["Statement"].as_array().is_some_and(|all| all.iter().any(allows_any)))
+    })?;
+    Some(format!("`{}` allows any action: which ones are needed, only who knows its use can say", open.key))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Wanted;
     use crate::schema::Schemas;
     use crate::source::{RelPath, SourceFile};
+    use serde_json::json;
 
-    fn of(ty: &str, wish: &Wish, explored: &Explored) -> Option<String> {
-        let text = format!("resource \"{ty}\" \"a\" {{\n}}\n");
+    fn in_body(ty: &str, body: &str, wish: &Wish, explored: &Explored) -> Option<String> {
+        let text = format!("resource \"{ty}\" \"a\" {{\n{body}}}\n");
         let file = SourceFile::parse(RelPath::default(), text.into_bytes()).unwrap();
         let block = file.body().blocks().next().unwrap();
         needed(Some(wish), explored, block, Schemas::embedded().of(&block.addr()).as_ref())
+    }
+
+    fn of(ty: &str, wish: &Wish, explored: &Explored) -> Option<String> {
+        in_body(ty, "", wish, explored)
     }
 
     fn keyed(key: &str) -> Wish {
@@ -94,11 +108,8 @@ mod tests {
         let forbidden = of("aws_iam_user_policy", &user, &nothing).unwrap();
         assert!(forbidden.contains("which every aws_iam_user_policy must have"), "{forbidden}");
         let every = Explored { is_settable: false, ..Explored::nothing() };
-        assert!(
-            of("aws_iam_user", &Wish { code: true, ..Wish::default() }, &every)
-                .unwrap()
-                .contains("fails on every aws_iam_user")
-        );
+        let code = Wish { code: true, ..Wish::default() };
+        assert!(of("aws_iam_user", &code, &every).unwrap().contains("nothing that an aws_iam_user can be given"));
     }
 
     #[test]
@@ -111,29 +122,27 @@ mod tests {
     }
 
     #[test]
-    fn conditions_on_actions_are_for_a_person() {
-        let graph = |attribute: &str| {
-            let leaf = serde_json::json!({ "cond_type": "attribute", "attribute": attribute, "resource_types": ["t"],
-                "operator": "jsonpath_not_equals", "value": "*" });
-            Wish { graph: Some(serde_json::json!({ "and": [leaf] })), ..Wish::default() }
+    fn which_actions_are_needed_is_for_a_person_where_a_policy_allows_any() {
+        let policy = |action: &str| {
+            let statement = format!("{{ Effect = \"Allow\", Action = [\"{action}\"], Resource = \"x\" }}");
+            format!("  policy = jsonencode({{ Statement = [{statement}] }})\n")
         };
-        assert!(actions(&graph("policy.Statement[?(@.Effect == Allow)].Action[*]")).is_some());
-        assert!(actions(&graph("statement.actions[*]")).is_some());
-        assert!(actions(&graph("policy.Version")).is_none());
-    }
-
-    #[test]
-    fn which_actions_are_needed_is_for_a_person_where_that_alone_fails() {
-        let inside = |key: &str| Wanted {
-            path: vec!["policy".into()],
-            at: At::Inside(vec![Step::Key("Statement".into()), Step::Position(0), Step::Key(key.into())]),
-            must: Must::Exist,
+        let ask = |action: &str, wish: &Wish, ways: Alternatives| {
+            in_body("aws_iam_policy", &policy(action), wish, &Explored { ways, is_settable: true })
         };
-        let explored = |ways: Alternatives| Explored { ways, is_settable: true };
+        let code = Wish { code: true, source: Some("conf.get('policy')".into()), ..Wish::default() };
+        assert!(ask("s3:*", &code, vec![]).unwrap().contains("`policy` allows any action"));
         let gone = vec![Wanted::new(vec!["policy".into()], Must::NotExist)];
-        let ask = |ways| of("aws_sqs_queue_policy", &Wish { code: true, ..Wish::default() }, &explored(ways));
-        assert!(ask(vec![gone, vec![inside("Action")]]).unwrap().contains("`policy` allows any action"));
-        assert_eq!(ask(vec![vec![inside("Action")], vec![inside("Principal")]]), None);
-        assert_eq!(ask(vec![]), None);
+        assert!(ask("*", &code, vec![gone]).is_some());
+        assert_eq!(ask("s3:GetObject", &code, vec![]), None);
+        assert_eq!(ask("*", &code, vec![vec![Wanted::new(vec!["name".into()], Must::Exist)]]), None, "a way is known");
+        assert_eq!(ask("*", &keyed("kms_key_id"), vec![]), None, "it is about something else");
+        let graph = |attribute: &str| {
+            let leaf = json!({ "cond_type": "attribute", "attribute": attribute, "resource_types": ["t"],
+                "operator": "jsonpath_not_equals", "value": "*" });
+            Wish { graph: Some(json!({ "and": [leaf] })), ..Wish::default() }
+        };
+        assert!(ask("*", &graph("policy.Statement[?(@.Effect == Allow)].Action[*]"), vec![]).is_some());
+        assert_eq!(ask("*", &graph("policy.Version"), vec![]), None);
     }
 }

@@ -57,7 +57,8 @@ impl Question {
         let keeps = |way: &Way| file.body().blocks().next().is_none_or(|written| !way.touches(&written.body));
         // The first is as good as any where nobody can be asked.
         let first = |alternatives| Way::found(alternatives, block, &[]).into_iter().find(|way| keeps(way));
-        let more: Vec<Wanted> = also.into_iter().filter_map(first).flat_map(|way| way.target).collect();
+        let Some(ways) = also.into_iter().map(first).collect::<Option<Vec<Way>>>() else { return false };
+        let more: Vec<Wanted> = ways.into_iter().flat_map(|way| way.target).collect();
         // Where it cannot be said, the other tries are left.
         let with_more = |language: &Grammar| language.with_more(answer, &more).unwrap_or_default();
         self.more = self.more.as_ref().and_then(with_more).or_else(|| with_more(&self.grammar));
@@ -155,10 +156,10 @@ pub(super) fn prepare(
     if !ways.is_empty() {
         found.clear();
     }
-    let (instead, own): (Vec<(usize, Way)>, Vec<(usize, Way)>) =
-        ways.into_iter().enumerate().partition(|(_, way)| way.instead.is_some());
-    let rank = own.first().map_or(0, |(rank, _)| *rank);
-    let own = own.into_iter().map(|(_, way)| way).collect();
+    let rank = ways.iter().position(|way| way.instead.is_none()).unwrap_or_default();
+    let ranked = ways.iter().cloned().enumerate().filter(|(_, way)| way.instead.is_some());
+    let instead: Vec<(usize, Way)> = ranked.collect();
+    let own = ways.into_iter().filter(|way| way.instead.is_none()).collect();
     let first = question(tree, case, rules, (own, found), schemas.clone(), effort, writer)?;
     let mut questions = vec![Question { rank, ..first }];
     for (rank, way) in instead {
@@ -342,7 +343,7 @@ pub(super) fn attempt(
         related: &question.related,
         rejected: refusals,
     })?;
-    let mut write = |grammar: &Grammar| {
+    let mut write = |grammar: &Grammar, max_tokens: usize| {
         writer.write(&WriteRequest {
             finding: &question.case.finding.id,
             number,
@@ -350,7 +351,7 @@ pub(super) fn attempt(
             grammar,
             language: &question.grammar,
             sampling,
-            max_tokens: effort.answer_tokens,
+            max_tokens,
         })
     };
     let led = match this.lead {
@@ -366,17 +367,18 @@ pub(super) fn attempt(
         }
     };
     let first = led.as_ref().unwrap_or(&question.grammar);
-    let mut written = write(first)?;
+    let mut written = write(first, effort.answer_tokens)?;
     let mut grammars = vec![first.lark().to_owned()];
     while written.complete
         && let Some(grammar) = first.next(&written.text)
     {
         // Without what is missing it is no answer.
-        written.complete = grammars.len() <= COMPANIONS;
+        let left = effort.answer_tokens.saturating_sub(written.stats.chosen_tokens());
+        written.complete = grammars.len() <= COMPANIONS && left > 0;
         if !written.complete {
             break;
         }
-        match write(&grammar) {
+        match write(&grammar, left) {
             Ok(more) => written = Written { stats: written.stats.gone_on_with(more.stats), ..more },
             Err(error) if error.is_about_request() => written.complete = false,
             Err(error) => return Err(error.into()),

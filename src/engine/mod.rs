@@ -40,7 +40,7 @@ pub struct Effort {
     pub seed: u64,
     /// Samples every answer at this temperature, the first ones too.
     pub temperature: Option<f64>,
-    /// Tokens of one block of an answer, at most.
+    /// Tokens that may be chosen for an answer, at most; forced ones do not count.
     pub answer_tokens: usize,
     /// Tokens of a finding's answers: when so many were written, no other is tried.
     pub finding_tokens: usize,
@@ -156,8 +156,7 @@ struct Work {
     attempts: Vec<Attempt>,
     /// Why its fix was taken back.
     taken_back: Vec<String>,
-    /// `None` while it may still be tried.
-    /// What became of it, unless it is fixed.
+    /// What became of it, where it is not fixed; `None` while it may still be tried.
     ended: Option<Resolution>,
     seconds: f64,
 }
@@ -286,13 +285,10 @@ fn one(
     let mut unknown = None;
     while let Some(this) = tries.pop_front() {
         interrupt::check()?;
-        if this.is_free() && unknown.is_some() {
-            break;
-        }
         let number = item.attempts.len() + 1;
         let question = &questions[this.question];
         // What is forced costs little.
-        let written = |attempt: &Attempt| attempt.stats.answer_tokens.saturating_sub(attempt.stats.forced_tokens);
+        let written = |attempt: &Attempt| attempt.stats.chosen_tokens();
         if item.attempts[before..].iter().map(written).sum::<usize>() >= effort.finding_tokens {
             break;
         }

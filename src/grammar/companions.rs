@@ -129,6 +129,17 @@ pub(super) fn means(attribute: &str, ty: &str) -> bool {
     named || called.into_iter().any(|(known, _)| noun == *known || noun.ends_with(&format!("_{known}")))
 }
 
+/// By which of its attributes a block of a type is called in an attribute that means it, where one is right.
+pub(super) fn called_by(attribute: &str, ty: &str) -> Option<&'static str> {
+    match attribute {
+        // Google's keys are named by where they are.
+        _ if ty == "google_kms_crypto_key" => Some("id"),
+        _ if attribute.ends_with("_name") => Some("name"),
+        _ if attribute.ends_with("_arn") => Some("arn"),
+        _ => None,
+    }
+}
+
 /// Whether an attribute says by its name that it holds what another thing is called.
 pub(super) fn refers(attribute: &str) -> bool {
     REFERRING.iter().any(|suffix| attribute.ends_with(suffix))

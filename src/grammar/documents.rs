@@ -1,8 +1,8 @@
 //! Changes inside the JSON documents that attributes hold: the document as it stands, word for word, with what may be
 //! written in the places that change.
 //!
-//! In: an attribute of the target, and what is wanted inside of it. Out: Lark text for its value. What stands for anybody
-//! or anything in a policy is narrowed to what the module has; which actions are needed, nobody knows but who wrote it.
+//! In: an attribute of the target, and what is wanted inside of it. Out: Lark text for its value. Anybody, in a policy, is
+//! narrowed to the module's own account; which actions and resources are needed, nobody knows but who wrote it.
 
 use serde_json::Value;
 
@@ -15,10 +15,15 @@ use super::references::References;
 
 /// Whom a statement is about (AWS IAM, "JSON policy elements: Principal").
 const PRINCIPAL: &str = "Principal";
-/// What it allows.
-const ACTIONS: [&str; 2] = ["Action", "NotAction"];
 /// The module's own account, as a principal: who may then do it is up to the account's policies.
-const ACCOUNT: &str = "arn:aws:iam::${data.aws_caller_identity.current.account_id}:root";
+const ACCOUNT: &str =
+    "arn:${data.aws_partition.current.partition}:iam::${data.aws_caller_identity.current.account_id}:root";
+/// In an ARN: in any account.
+const ANYWHERE: &str = "::*:";
+/// The module's own account.
+const OWN: &str = "data.aws_caller_identity.current.account_id";
+/// What of a statement is never written anew.
+const STATED: [&str; 4] = [PRINCIPAL, "Action", "Resource", "Condition"];
 
 /// Writes the rule of the attribute's value with what is wanted inside its document; `None` where that cannot be.
 /// `terminal` names a terminal for a regular expression.
@@ -28,7 +33,7 @@ pub(super) fn value(
     references: &References,
     terminal: &mut dyn FnMut(&str) -> String,
 ) -> Option<String> {
-    let document = Document::parse(&attribute.expr.to_string())?;
+    let document = Document::of(attribute)?;
     let mut changes: Vec<(&[Step], Change)> = Vec::new();
     for wanted in wanted {
         let At::Inside(steps) = &wanted.at else { return None };
@@ -40,12 +45,17 @@ pub(super) fn value(
         rule.push(match part {
             Part::Text(text) => quote(&text),
             Part::Hole(index) => match &wanted.get(index)?.must {
+                Must::Be(_) if is_stated(changes.get(index)?.0) => return None,
                 Must::Be(values) => one_of(values, document.is_json())?,
-                _ => open(changes.get(index)?.0, document.is_json(), references, terminal)?,
+                _ => open(&document, changes.get(index)?.0, references, terminal)?,
             },
         });
     }
     Some(rule.join(" "))
+}
+
+fn is_stated(steps: &[Step]) -> bool {
+    steps.iter().any(|step| matches!(step, Step::Key(key) if STATED.contains(&key.as_str())))
 }
 
 /// One of some values, as JSON or HCL has them.
@@ -61,39 +71,37 @@ fn one_of(values: &[Value], json: bool) -> Option<String> {
     (!literals.is_empty()).then(|| format!("({})", literals.join(" | ")))
 }
 
-/// A text that leads to something of the module's own.
+/// Whom a statement is about, where it was anybody: the module's own account, or one of its roles and users. What else is
+/// open, nobody can fill in.
 fn open(
+    document: &Document,
     steps: &[Step],
-    json: bool,
     references: &References,
     terminal: &mut dyn FnMut(&str) -> String,
 ) -> Option<String> {
-    let is_key =
-        |keys: &[&str]| steps.iter().any(|step| matches!(step, Step::Key(key) if keys.contains(&key.as_str())));
-    if is_key(&ACTIONS) {
-        return None;
+    let keys: Vec<&str> =
+        steps.iter().filter_map(|step| if let Step::Key(key) = step { Some(key.as_str()) } else { None }).collect();
+    let is_whole = match keys.as_slice() {
+        [.., PRINCIPAL] => true,
+        [.., PRINCIPAL, "AWS"] => false,
+        _ => return None,
+    };
+    // In any account: in its own.
+    if let Some(text) = document.text_at(steps).filter(|text| text.contains(ANYWHERE)) {
+        let own = format!("::${{{OWN}}}:");
+        return Some(quote(&text.replace(ANYWHERE, &own)));
     }
-    if is_key(&[PRINCIPAL]) {
-        let roles = references.standing(&["aws_iam_role", "aws_iam_user"], "arn");
-        let roles: Vec<String> = roles.map(|role| format!("\\\"\\$\\{{{role}\\}}\\\"")).collect();
-        let account = quote(&format!("\"{ACCOUNT}\""));
-        let whom = match roles.is_empty() {
-            true => account,
-            false => format!("({account} | {})", terminal(&format!("/{}/", roles.join("|")))),
-        };
-        // Only anybody is written without saying of what kind.
-        let is_whole = matches!(steps.last(), Some(Step::Key(key)) if key == PRINCIPAL);
-        return Some(match (is_whole, json) {
-            (false, _) => whom,
-            (true, true) => format!("\"{{\\\"AWS\\\": \" {whom} \"}}\""),
-            (true, false) => format!("\"{{ AWS = \" {whom} \" }}\""),
-        });
-    }
-    let own: Vec<String> = references.own().collect();
-    (!own.is_empty()).then(|| {
-        terminal(&format!(
-            "/\"[^\"\\\\$%\\x00-\\x1f\\x7f]*\\$\\{{({})\\}}[^\"\\\\$%\\x00-\\x1f\\x7f]*\"/",
-            own.join("|")
-        ))
+    let known: Vec<String> = references.called(&["aws_iam_role", "aws_iam_user"], "arn").collect();
+    let known: Vec<String> = known.iter().map(|head| format!("\\\"\\$\\{{{head}\\}}\\\"")).collect();
+    let account = quote(&format!("\"{ACCOUNT}\""));
+    let whom = match known.is_empty() {
+        true => account,
+        false => format!("({account} | {})", terminal(&format!("/{}/", known.join("|")))),
+    };
+    // Only anybody is written without saying of what kind.
+    Some(match (is_whole, document.is_json()) {
+        (false, _) => whom,
+        (true, true) => format!("\"{{\\\"AWS\\\": \" {whom} \"}}\""),
+        (true, false) => format!("\"{{ AWS = \" {whom} \" }}\""),
     })
 }

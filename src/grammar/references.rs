@@ -9,7 +9,7 @@ use std::fmt::Write;
 use crate::schema::{Block, Kind, Schemas};
 use crate::source::BlockAddr;
 
-use super::companions::{New, means};
+use super::companions::{New, called_by, means};
 use super::is_name;
 use super::names::{Class, Names, Repetition};
 
@@ -146,34 +146,40 @@ impl References {
     /// References to what an attribute means by its name, or as that attribute of what the block around it means by its own,
     /// as a regular expression: to resources that stand, else to new ones.
     pub(super) fn meant(&self, attribute: &str, outer: Option<&str>) -> Option<String> {
-        let of = |name: &str, take: &dyn Fn(&String) -> Option<String>| {
-            let meant = || self.resources.iter().filter(|(ty, _)| means(name, ty));
-            let standing: Vec<String> = meant().flat_map(|(_, (standing, _))| standing).filter_map(take).collect();
-            let new = || meant().flat_map(|(_, (_, new))| new).filter_map(take).collect();
+        let of = |name: &str, take: &dyn Fn(&str, &str) -> Option<String>| {
+            let meant: Vec<_> = self.resources.iter().filter(|(ty, _)| means(name, ty)).collect();
+            let of_all =
+                |heads: &[String], ty: &str| heads.iter().filter_map(|head| take(ty, head)).collect::<Vec<_>>();
+            let standing: Vec<String> = meant.iter().flat_map(|(ty, (standing, _))| of_all(standing, ty)).collect();
+            let new = || meant.iter().flat_map(|(ty, (_, new))| of_all(new, ty)).collect();
             let heads: Vec<String> = if standing.is_empty() { new() } else { standing };
             (!heads.is_empty()).then(|| heads.join("|"))
         };
-        of(attribute, &|head| Some(head.clone())).or_else(|| of(outer?, &|head| narrowed(head, attribute)))
+        let called = |ty: &str, head: &str| {
+            let exact = called_by(attribute, ty).and_then(|called| narrowed(head, called));
+            Some(exact.unwrap_or_else(|| head.to_owned()))
+        };
+        of(attribute, &called).or_else(|| of(outer?, &|_, head| narrowed(head, attribute)))
     }
 
     /// References to an attribute of the standing resources of some types, as regular expressions.
-    pub(super) fn standing<'a>(&'a self, types: &'a [&str], attribute: &'a str) -> impl Iterator<Item = String> + 'a {
+    pub(super) fn called<'a>(&'a self, types: &'a [&str], attribute: &'a str) -> impl Iterator<Item = String> + 'a {
         let of_types = self.resources.iter().filter(|(ty, _)| types.contains(&ty.as_str()));
         of_types.flat_map(move |(_, (standing, _))| standing.iter().filter_map(move |head| narrowed(head, attribute)))
     }
 
-    /// References to standing resources, as a regular expression.
-    pub(super) fn all_standing(&self) -> Option<String> {
-        let heads: Vec<&str> = self.resources.values().flat_map(|(standing, _)| standing).map(String::as_str).collect();
+    /// Variables and locals that can stand where a text is wanted, as a regular expression.
+    pub(super) fn inputs(&self) -> Option<String> {
+        let is_input = |head: &&str| head.starts_with(r"var\.") || head.starts_with(r"local\.");
+        let heads: Vec<&str> = self.fitting(Class::Text).filter(is_input).collect();
         (!heads.is_empty()).then(|| heads.join("|"))
     }
 
-    /// References to all standing resources, by what they are called elsewhere.
-    pub(super) fn own(&self) -> impl Iterator<Item = String> {
-        let types: Vec<&str> = self.resources.keys().map(String::as_str).collect();
-        let attributes = ["arn", "email", "member"];
-        let all = attributes.into_iter().flat_map(|attribute| self.standing(&types, attribute).collect::<Vec<_>>());
-        all.collect::<Vec<_>>().into_iter()
+    /// What stands in the module and can be a text, as a regular expression.
+    pub(super) fn present(&self) -> Option<String> {
+        // New blocks may be called in several ways.
+        let heads: Vec<&str> = self.fitting(Class::Text).filter(|head| !head.contains("(_[a-z]+)?")).collect();
+        (!heads.is_empty()).then(|| heads.join("|"))
     }
 
     /// Whether there is something to make a connection with.

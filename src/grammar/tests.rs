@@ -274,8 +274,13 @@ fn what_the_rule_leaves_one_value_for_is_one_sentence() {
 
 #[test]
 fn what_must_not_be_there_is_taken_out() {
-    let attribute = way("acl", Must::NotExist).unwrap();
-    assert!(accepts(&attribute, &with("acl = null")) && !accepts(&attribute, &with("acl = \"private\"")));
+    assert!(way("acl", Must::NotExist).is_none(), "what is deployed would stay");
+    let topic = BlockAddr::resource("aws_sns_topic", "orders");
+    let module = "resource \"aws_sns_topic\" \"orders\" {\n  delivery_policy = \"x\"\n}\n";
+    let target = vec![wanted("delivery_policy", Must::NotExist)];
+    let attribute = going(&topic, module, vec![Way { target, ..Way::default() }]).ways().pop().unwrap();
+    let answer = |value: &str| format!("resource \"aws_sns_topic\" \"orders\" {{\n  delivery_policy = {value}\n}}");
+    assert!(accepts(&attribute, &answer("null")) && !accepts(&attribute, &answer("\"y\"")));
     let block = way("versioning", Must::NotExist).unwrap();
     assert!(accepts(&block, &with("versioning = null")));
     let inner = way("versioning.enabled", Must::NotExist).unwrap();
@@ -315,28 +320,51 @@ fn a_document_stays_word_for_word_but_for_what_is_wanted_inside() {
     let principal = inside(&["Statement", "0", "Principal", "AWS", "0"], Must::Exist).unwrap();
     let with = |principal: &str| answer(&POLICY.replacen("\"*\"", principal, 1));
     assert!(accepts(&principal, &with("\"${aws_iam_role.a.arn}\"")));
-    let account = with("\"arn:aws:iam::${data.aws_caller_identity.current.account_id}:root\"");
-    assert!(accepts(&principal, &format!("{account}\n\ndata \"aws_caller_identity\" \"current\" {{}}")));
+    let account = with(
+        "\"arn:${data.aws_partition.current.partition}:iam::${data.aws_caller_identity.current.account_id}:root\"",
+    );
+    let here = "\n\ndata \"aws_partition\" \"current\" {}\n\ndata \"aws_caller_identity\" \"current\" {}";
+    assert!(accepts(&principal, &format!("{account}{here}")));
     assert!(!accepts(&principal, &with("\"*\"")) && !accepts(&principal, &with("\"arn:aws:iam::1:root\"")));
     let whole = inside(&["Statement", "0", "Principal"], Must::Exist).unwrap();
     let with = |principal: &str| answer(&POLICY.replace("{\"AWS\": [\"*\", \"x\"]}", principal));
-    assert!(
-        accepts(&whole, &with("{\"AWS\": \"${aws_iam_role.a.arn}\"}"))
-            && !accepts(&whole, &with("\"${aws_iam_role.a.arn}\""))
+    assert!(accepts(&whole, &with("{\"AWS\": \"${aws_iam_role.a.arn}\"}")));
+    assert!(!accepts(&whole, &with("\"${aws_iam_role.a.arn}\"")));
+}
+
+#[test]
+fn a_principal_of_any_account_becomes_one_of_the_own() {
+    let module = format!(
+        "resource \"aws_sqs_queue\" \"a\" {{\n  policy = {}\n}}\n",
+        POLICY.replace("[\"*\", \"x\"]", "\"arn:aws:iam::*:role/jobs\"")
     );
-    let resource = inside(&["Statement", "0", "Resource"], Must::Exist).unwrap();
-    let with = |resource: &str| answer(&POLICY.replace("\"Resource\": \"*\"", &format!("\"Resource\": {resource}")));
-    assert!(
-        accepts(&resource, &with("\"${aws_iam_role.a.arn}/*\"")) && !accepts(&resource, &with("\"arn:aws:s3:::x\""))
+    let steps = ["Statement", "0", "Principal", "AWS"];
+    let at = At::Inside(
+        steps.iter().map(|s| s.parse().map_or_else(|_| Step::Key((*s).to_owned()), Step::Position)).collect(),
     );
+    let wanted = Wanted { path: vec!["policy".into()], at, must: Must::Exist };
+    let grammar = finding("aws_sqs_queue", &module, &[&[wanted]]).one_of_found(&[]).unwrap().unwrap();
+    let sentence = grammar.only_sentence().unwrap().unwrap();
+    assert!(
+        sentence.contains("\"arn:aws:iam::${data.aws_caller_identity.current.account_id}:role/jobs\""),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn what_a_policy_needs_is_not_guessed() {
+    for key in ["Action", "Resource", "Effect"] {
+        assert!(inside(&["Statement", "0", key], Must::Exist).is_none(), "{key}");
+    }
+    assert!(inside(&["Statement", "0", "Action"], be(json!(["s3:GetObject"]))).is_none());
+    assert!(inside(&["Statement", "1", "Effect"], be(json!(["x"]))).is_none(), "there is one statement");
+    assert!(inside(&["Statement", "0", "Principal", "Service"], Must::Exist).is_none());
 }
 
 /// What may be written where some values are known to fail.
 fn other_than(ty: &str, body: &str, path: &str, failing: serde_json::Value) -> Grammar {
-    let module = format!(
-        "resource \"{ty}\" \"a\" {{\n{body}}}\nresource \"aws_sns_topic\" \"news\" {{}}\n\
-                          resource \"google_service_account\" \"web\" {{}}\n"
-    );
+    let around = "resource \"aws_sns_topic\" \"news\" {}\nresource \"google_service_account\" \"web\" {}\nvariable \"group\" {}\n";
+    let module = format!("resource \"{ty}\" \"a\" {{\n{body}}}\n{around}");
     let must = Must::NotBe(failing.as_array().unwrap().clone());
     finding(ty, &module, &[&[wanted(path, must)]]).one_of_found(&[]).unwrap().unwrap()
 }
@@ -359,6 +387,7 @@ fn numbers_and_elements_that_are_known_to_fail_are_not_written() {
     assert!(
         accepts(&members, &answer("[\"user:a\", \"user:b\"]")) && accepts(&members, &answer("[\n    \"user:a\",\n  ]"))
     );
+    assert!(accepts(&members, &answer("[var.group]")));
     for bad in ["[\"allUsers\"]", "[\"user:a\", \"allUsers\"]", "[\"allUsers \"]", "[]"] {
         assert!(!accepts(&members, &answer(bad)), "{bad}");
     }
@@ -382,11 +411,10 @@ fn a_name_of_something_unknown_leads_to_nothing_new() {
     let grammar = other_than("aws_redshift_cluster", "", "cluster_subnet_group_name", json!(["default"]));
     let answer =
         |name: &str| format!("resource \"aws_redshift_cluster\" \"a\" {{\n  cluster_subnet_group_name = {name}\n}}");
-    assert!(accepts(&grammar, &answer("\"x\"")) && accepts(&grammar, &answer("aws_sns_topic.news.name")));
+    assert!(accepts(&grammar, &answer("\"x\"")) && accepts(&grammar, &answer("var.group")));
+    assert!(!accepts(&grammar, &answer("aws_sns_topic.news.name")));
     assert!(!accepts(&grammar, &answer("\"default\"")) && !grammar.lark().contains("subnet_group_name = \" (REF_TEXT"));
-    let first = format!(
-        "resource \"aws_redshift_cluster\" \"a\" {{\n  cluster_subnet_group_name = aws_security_group.a.name\n}}"
-    );
+    let first = answer("aws_security_group.a.name");
     assert!(!accepts(
         &grammar,
         &format!("{first}\n\nresource \"aws_security_group\" \"a\" {{\n  description = \"x\"\n}}")
@@ -438,12 +466,6 @@ fn what_the_target_names_already_is_not_added() {
     let wanted = Wanted { path: vec!["policy".into()], at, must: be(json!(["Deny"])) };
     let grammar = finding("aws_sqs_queue", &module, &[&[wanted]]).one_of_found(&[]).unwrap().unwrap();
     assert!(grammar.next(&grammar.only_sentence().unwrap().unwrap()).is_none());
-}
-
-#[test]
-fn which_actions_are_needed_is_not_guessed() {
-    assert!(inside(&["Statement", "0", "Action"], Must::Exist).is_none());
-    assert!(inside(&["Statement", "1", "Action"], be(json!(["x"]))).is_none());
 }
 
 #[test]

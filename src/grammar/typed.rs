@@ -37,6 +37,8 @@ pub(super) fn fit(wanted: &Wanted, schema: &Block) -> Option<Wanted> {
             }
             let must = match &wanted.must {
                 Must::NotExist if !is_last || attribute.usage == Usage::Required => return None,
+                // What the provider would choose itself stays as it is deployed.
+                Must::NotExist if attribute.usage == Usage::OptionalComputed => return None,
                 Must::NotExist => Must::NotExist,
                 Must::Be(values) if is_last => match (literals(values, &attribute.ty, 1), &attribute.ty) {
                     (Some(_), _) => wanted.must.clone(),
@@ -274,13 +276,15 @@ impl<'a> Typed<'a> {
             None if form.narrow && must_be.is_some() && attribute.ty == Type::String && self.references.links() => {
                 format!("{LINK} | {LINKING}")
             }
-            None if form.narrow && must_be.is_some_and(Must::is_open) && attribute.ty == Type::String => {
+            None if form.narrow && attribute.ty == Type::String => {
                 let wanted = form.wanted_of(name).first().copied();
                 let outer = wanted.and_then(|wanted| wanted.path.get(form.level.checked_sub(1)?));
+                let is_open = must_be.is_some_and(Must::is_open);
                 match self.references.meant(name, outer.map(String::as_str)) {
                     Some(heads) => self.terminal(&format!("/{heads}/")),
-                    None if refers(name) => self.standing(&failing(must_be, name, form.over)),
-                    None => self.other_than(&failing(must_be, name, form.over), depth),
+                    None if is_open && refers(name) => self.unknown_name(&failing(must_be, name, form.over)),
+                    None if is_open => self.other_than(&failing(must_be, name, form.over), depth),
+                    None => self.value(&attribute.ty, depth),
                 }
             }
             None if form.narrow && must_be.is_some_and(Must::is_open) => {
@@ -288,7 +292,7 @@ impl<'a> Typed<'a> {
                 match &attribute.ty {
                     Type::Number if !failing.is_empty() => self.other_number(&failing),
                     Type::List(inner) | Type::Set(inner) if **inner == Type::String && !failing.is_empty() => {
-                        self.other_list(&failing, refers(name), depth)
+                        self.other_list(&failing, depth)
                     }
                     ty => self.value(ty, depth),
                 }
@@ -404,33 +408,33 @@ impl<'a> Typed<'a> {
         self.text(&other, depth)
     }
 
-    /// What names another thing of which nobody knows what it is: one that stands, or a text that is none of these.
-    fn standing(&mut self, texts: &[String]) -> String {
+    /// What names another thing of which nobody knows what it is: an input of the module, or a text that is none of these.
+    fn unknown_name(&mut self, texts: &[String]) -> String {
         let texts = texts.iter().map(|text| escape(&super::hcl::quote(text))).chain([BLANK.to_owned()]);
         let other = self.terminal(&format!("PLAIN & ~/{}/", texts.collect::<Vec<_>>().join("|")));
-        match self.references.all_standing() {
+        match self.references.inputs() {
             Some(heads) => format!("{other} | {}", self.terminal(&format!("/{heads}/"))),
             None => other,
         }
     }
 
-    /// A number that is none of these.
+    /// A number above nothing that is none of these.
     fn other_number(&mut self, numbers: &[String]) -> String {
         let numbers: Vec<String> = numbers.iter().map(|number| escape(number)).collect();
-        let other = self.terminal(&format!("NUMBER & ~/{}/", numbers.join("|")));
+        let other = self.terminal(&format!("/[1-9][0-9]*/ & ~/{}/", numbers.join("|")));
         let reference = self.references.terminal(Class::Number).map(|t| format!(" | {t}")).unwrap_or_default();
         format!("{other}{reference}")
     }
 
-    /// A list of texts that are none of these, with one at least; of what stands as well, where they are names of things.
-    fn other_list(&mut self, texts: &[String], names: bool, depth: usize) -> String {
+    /// A list, with one element at least, of texts that are none of these and of what stands in the module.
+    fn other_list(&mut self, texts: &[String], depth: usize) -> String {
         let (pad, deeper) = ("  ".repeat(depth), "  ".repeat(depth + 1));
         let texts: Vec<String> = texts.iter().map(|text| escape(&super::hcl::quote(text))).collect();
         let other = self.terminal(&format!("STRING & ~/{}|{BLANK}/", texts.join("|")));
-        let standing = self.references.all_standing().filter(|_| names);
-        let standing = standing.map(|heads| format!(" | {}", self.terminal(&format!("/{heads}/")))).unwrap_or_default();
+        let present = self.references.present();
+        let present = present.map(|heads| format!(" | {}", self.terminal(&format!("/{heads}/")))).unwrap_or_default();
         let list = self.references.terminal(Class::List).map(|t| format!(" | {t}")).unwrap_or_default();
-        let element = format!("({other}{standing})");
+        let element = format!("({other}{present})");
         let lines = format!("\"[\\n\" (\"{deeper}\" {element} \",\\n\")+ \"{pad}]\"");
         format!("\"[\" {element} (\", \" {element})* \"]\" | {lines}{list}")
     }

@@ -57,13 +57,8 @@ pub struct Surroundings<'a> {
 }
 
 impl<'a> Surroundings<'a> {
-    /// The connected blocks of some types.
-    fn of_types(self, types: &[String]) -> impl Iterator<Item = &'a Block> {
-        of_types(self.connected, types)
-    }
-
     /// The first of these blocks further off, and whether one of the other types is connected to it.
-    fn chained(self, types: &[String], others: &[String]) -> Option<(&'a Block, bool)> {
+    fn further_off(self, types: &[String], others: &[String]) -> Option<(&'a Block, bool)> {
         let others: Vec<&Block> = of_types(self.chained, others).collect();
         let linked = |one: &Block| {
             others
@@ -172,7 +167,11 @@ fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>, undecided: bool) ->
             }
             continue;
         }
-        let standing: Vec<&Block> = of_types(around.chained, types).collect();
+        // The target's own neighbours are meant first.
+        let mut standing: Vec<&Block> = of_types(around.connected, types).collect();
+        if standing.is_empty() {
+            standing.extend(of_types(around.chained, types));
+        }
         let mut failing = Vec::new();
         for block in &standing {
             failing.extend(condition.lacking(&block.body, undecided)?.map(|wanted| (block.addr(), wanted)));
@@ -193,7 +192,7 @@ fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>, undecided: bool) ->
     if way.instead.is_some() && !way.companions.is_empty() {
         return None;
     }
-    way.exclude(leaves);
+    way.exclude(leaves, ty);
     let changed = way.instead.as_ref().and_then(|addr| around.chained.iter().find(|block| block.addr() == *addr));
     way.take_out_whole(&changed.map_or(around.target, |block| block).body);
     (waiting.is_empty() && way != Way::default()).then_some(way)
@@ -206,7 +205,7 @@ impl Way {
         let sides = [(&connection.from, &connection.to), (&connection.to, &connection.from)];
         let here = |types: &[String]| types.iter().any(|t| t == ty);
         if let Some((_, other)) = sides.into_iter().find(|(side, _)| here(side)) {
-            let connected = around.of_types(other).next().is_some();
+            let connected = of_types(around.connected, other).next().is_some();
             return match (connection.exists, connected) {
                 (true, true) | (false, false) => Some(true),
                 (false, true) => None,
@@ -217,7 +216,8 @@ impl Way {
         if let Some((_, other)) = sides.into_iter().find(|(side, _)| asked(side)) {
             return if connection.exists { self.ask_for(other, None, around) } else { Some(true) };
         }
-        let mut standing = sides.into_iter().filter_map(|(side, other)| Some((around.chained(side, other)?, other)));
+        let mut standing =
+            sides.into_iter().filter_map(|(side, other)| Some((around.further_off(side, other)?, other)));
         match (standing.next(), connection.exists) {
             (Some(((_, linked), _)), exists) if linked == exists => Some(true),
             (Some(((block, _), other)), true) => self.ask_for(other, Some(block.addr()), around),
@@ -239,10 +239,12 @@ impl Way {
     }
 
     /// Takes in all that must not be where another value has to be found, though it is not so now.
-    fn exclude(&mut self, leaves: &[Leaf]) {
+    fn exclude(&mut self, leaves: &[Leaf], ty: &str) {
+        let changed = self.instead.as_ref().and_then(BlockAddr::resource_type).unwrap_or(ty).to_owned();
         for wanted in self.target.iter_mut().filter(|wanted| matches!(wanted.must, Must::NotBe(_))) {
             for leaf in leaves {
-                if let Leaf::Attribute(_, condition) = leaf
+                if let Leaf::Attribute(types, condition) = leaf
+                    && (types.is_empty() || types.contains(&changed))
                     && condition.test == Test::IsNot
                     && condition.path == wanted.path
                     && let Must::NotBe(known) = &mut wanted.must

@@ -29,8 +29,10 @@ TEXT, NUMBER, MORE = "caulk-explores", 987654, "-caulk"
 ABSENT = object()
 # What blocks of a type are told apart by: with another one, it is another block.
 NAMES = {"name", "id", "key", "namespace", "rule_id", "sid"}
-# What a document is, and whether a statement of a policy allows or denies (AWS IAM, "JSON policy elements reference").
-KEPT = {"Version", "Id", "Sid", "Effect", "Type"}
+# In an ARN: in any account.
+ANYWHERE = "::*:"
+# What a document is.
+KEPT = {"Version", "Id", "Sid", "Type"}
 VERSION = re.compile(r"\d+(\.\d+)+")
 EXPRESSION = re.compile(r"\$\{|%\{|^(?:var|local|data|module|each|count|path|[a-z0-9]+_[a-z0-9_]+)\.")
 CHECKS_FOLDER = os.sep.join(["checkov", "terraform", "checks"])
@@ -209,6 +211,7 @@ class Explorer:
 
     def run(self, conf):
         """The rule's result and the instructions that led to it."""
+        forget()
         self.runs += 1
         if self.runs > self.most:
             raise Spent
@@ -300,37 +303,53 @@ class Explorer:
             for steps, value, kind in self.inside(document, ()):
                 yield Inside(name, steps, value), kind
 
-    def inside(self, node, steps, policy=False):
-        """Changes in a document: what may be anything is narrowed, flags and numbers are set, and what the rule names."""
-        last = steps[-1] if steps else None
+    def inside(self, node, steps):
+        """Changes in a document: flags and numbers are set, and what the rule names."""
         if isinstance(node, dict):
-            # A statement of a policy without one of its keys is another statement.
-            policy = policy or "Effect" in node
-            # What a statement denies, or allows but for something, would grow by less of it.
-            if node.get("Effect", "Allow") != "Allow":
+            if "Effect" in node:
+                yield from self.of_statement(node, steps)
                 return
             for key, inner in node.items():
-                if key not in KEPT and not (policy and key.startswith("Not")):
-                    yield from self.inside(inner, (*steps, key), policy)
-                    if key in self.keys and not policy and not isinstance(inner, (dict, list)):
+                if key not in KEPT:
+                    yield from self.inside(inner, (*steps, key))
+                    if key in self.keys and not isinstance(inner, (dict, list)):
                         yield (*steps, key), ABSENT, None
-            if not policy:
-                for key in self.keys:
-                    if key not in node and key not in KEPT:
-                        yield from (((*steps, key), value, "bool") for value in (True, False))
+            for key in self.keys:
+                if key not in node and key not in KEPT:
+                    yield from (((*steps, key), value, "bool") for value in (True, False))
         elif isinstance(node, list):
             for index, inner in enumerate(node):
-                yield from self.inside(inner, (*steps, index), policy)
-                if len(node) > 1 and isinstance(inner, str):
+                yield from self.inside(inner, (*steps, index))
+                if len(node) > 1 and isinstance(inner, str) and inner in self.texts:
                     yield (*steps, index), ABSENT, None
         elif isinstance(node, bool):
             yield steps, not node, "bool"
         elif isinstance(node, (int, float)):
-            yield from ((steps, value, "number") for value in self.candidates({}, (last,), "number"))
+            yield from ((steps, value, "number") for value in self.candidates({}, steps, "number"))
         elif isinstance(node, str):
             yield from ((steps, value, "string") for value in self.texts if value != node and value not in self.keys)
-            if "*" in node or isinstance(last, int) and node in self.texts:
-                yield steps, TEXT, "string"
+
+    @staticmethod
+    def of_statement(statement, steps):
+        """Changes in a statement of a policy: whom it allows something is narrowed, and what stands for anything beside
+        other things is taken out (AWS IAM, "JSON policy elements reference"). Of what it denies, and of what it allows but
+        for something, nothing is made less: that would allow more."""
+        if statement["Effect"] != "Allow":
+            return
+        for key in ("Principal", "Action", "Resource"):
+            path, node = (*steps, key), statement.get(key)
+            if key == "Principal" and isinstance(node, dict):
+                path, node = (*path, "AWS"), node.get("AWS")
+            if isinstance(node, str) and key == "Principal" and (node == "*" or ANYWHERE in node):
+                yield path, TEXT, "string"
+            for index, inner in enumerate(node if isinstance(node, list) else []):
+                if path[-1] == "AWS" and isinstance(inner, str) and ANYWHERE in inner:
+                    yield (*path, index), TEXT, "string"
+                if inner == "*":
+                    if len(node) > 1:
+                        yield (*path, index), ABSENT, None
+                    elif path[-1] == "AWS":
+                        yield (*path, index), TEXT, "string"
 
     def additions(self):
         """The blocks of which one more could stand, with their attributes and how many there are."""
@@ -381,7 +400,7 @@ class Explorer:
         result, reached = self.run(conf)
         if result == CheckResult.PASSED:
             found.append((changes, kind))
-        elif len(changes) == 1 and result == CheckResult.FAILED:
+        elif len(changes) == 1 and result == CheckResult.FAILED and not isinstance(changes[0], Inside):
             value = changes[0].value
             self.failed[changes[0].path].extend(value if isinstance(value, list) else [value])
         # Where a rule breaks off, something is missing that it did not expect to be.
@@ -435,7 +454,7 @@ class Explorer:
         told = {"path": list(change.path), "at": at, "new": change.new}
         if isinstance(change, Inside):
             told |= {"at": None, "inside": list(change.steps)}
-            if kind == "string" and TEXT in values:
+            if TEXT in values:
                 return told | {"must": "exist"}
         if values[0] is ABSENT:
             return told | {"must": "absent"}
@@ -455,7 +474,7 @@ class Explorer:
             every = len(values) == len(set(self.candidates(self.conf, change.path, kind)))
             # What passes only next to them says that more than nothing is wanted, or less than all.
             bounded = [v for v in values if v != NUMBER] if any(v in self.numbers for v in values) else []
-            return told | ({"must": "be", "values": bounded} if bounded and not every else self.anything_but(change))
+            return told | ({"must": "be", "values": bounded} if bounded and not every else self.anything_but(change, before))
         # What is left of a list, or added to it, is better than another one.
         kept = [v for v in values if isinstance(v, list) and v and v != [TEXT] and self.is_from(change, v)]
         if kept:
@@ -467,15 +486,18 @@ class Explorer:
         anything = [TEXT] if isinstance(values[0], list) else TEXT
         if kind != "bool":
             if anything in values or self.passes((*before, Change(change.path, anything, at, change.new))):
-                return told | self.anything_but(change)
+                return told | self.anything_but(change, before)
         if kind == "string" and all(isinstance(v, str) for v in values):
             # A text that may go on was only the start of one.
             if self.passes((*before, Change(change.path, values[0] + MORE, at, change.new))):
                 return told | {"must": "exist"}
         return told | {"must": "be", "values": values}
 
-    def anything_but(self, change):
+    def anything_but(self, change, before):
         """Any value but those that are known to fail: that were tried, and the one that is there alone."""
+        if before or isinstance(change, Inside):
+            # What fails alone may do with others.
+            return {"must": "exist"}
         failed = list(self.failed[change.path])
         for present in values_at(self.conf, change.path):
             failed += present if isinstance(present, list) and len(present) == 1 else [present]

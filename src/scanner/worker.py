@@ -45,6 +45,7 @@ try:
     from checkov.runner_filter import RunnerFilter
     from checkov.terraform.checks.resource.base_resource_negative_value_check import BaseResourceNegativeValueCheck
     from checkov.terraform.checks.resource.base_resource_value_check import BaseResourceValueCheck
+    from checkov.terraform.checks.utils.base_cloudsplaining_iam_scanner import BaseTerraformCloudsplainingIAMScanner
     from checkov.terraform.runner import Runner
     from checkov.version import version
 except ImportError as error:
@@ -105,7 +106,13 @@ def finding(record, root):
     return key(record, root) | details
 
 
+def forget():
+    """Checkov keeps the policies that it parsed by their address, whatever is written there by now."""
+    getattr(BaseTerraformCloudsplainingIAMScanner, "policy_document_cache", {}).clear()
+
+
 def scan(request):
+    forget()
     root = os.path.abspath(request["root"])
     selection = RunnerFilter(framework=["terraform"], checks=request.get("rules") or None, download_external_modules=False, show_progress_bar=False)
     # A runner keeps what it parsed: each scan has its own.

@@ -6,7 +6,9 @@
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::Attribute;
 use super::lex::{self, Kind, Token};
 
 /// How deep a document may be nested.
@@ -71,6 +73,15 @@ struct Entry {
 }
 
 impl Document {
+    /// The document that an attribute holds, if its text stays as it is when it is written: without comments, and without
+    /// what hcl-edit writes in another way.
+    pub fn of(attribute: &Attribute) -> Option<Self> {
+        let text = attribute.text.as_deref()?;
+        let stays = attribute.expr.to_string().trim() == text.trim();
+        let has_comments = text.starts_with("jsonencode") && lex::lex(text).iter().any(|t| t.kind == Kind::Comment);
+        if stays && !has_comments { Self::parse(text) } else { None }
+    }
+
     /// The document that an expression is; `None` where it is none, or one of another form.
     pub fn parse(expression: &str) -> Option<Self> {
         let text = expression.trim().to_owned();
@@ -91,9 +102,33 @@ impl Document {
         (reader.at == tokens.len()).then_some(Self { json, root, text })
     }
 
+    /// What it holds; what has to be evaluated is a text.
+    pub fn value(&self) -> Value {
+        self.value_of(&self.root)
+    }
+
+    fn value_of(&self, node: &Node) -> Value {
+        match &node.held {
+            Held::Object(entries) => {
+                entries.iter().map(|entry| (entry.key.clone(), self.value_of(&entry.value))).collect()
+            }
+            Held::List(elements) => elements.iter().map(|element| self.value_of(element)).collect(),
+            Held::Other => {
+                let text = &self.text[node.span.clone()];
+                serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+            }
+        }
+    }
+
     /// Whether values are written as in JSON; else as in HCL.
     pub fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// What stands at a place.
+    pub fn text_at(&self, steps: &[Step]) -> Option<&str> {
+        let node = steps.iter().try_fold(&self.root, |node, step| node.step(step))?;
+        self.text.get(node.span.clone())
     }
 
     /// The expression's text with changes, which must not be about one another. `None` where there is no such place.
@@ -268,7 +303,7 @@ impl Reader<'_> {
             match text {
                 "," | "}" | "]" if open == 0 => break,
                 "\n" | "\r\n" if open == 0 => break,
-                "(" | "[" | "{" => open += 1,
+                "(" | "[" | "{" | "${" => open += 1,
                 ")" | "]" | "}" => open = open.checked_sub(1)?,
                 _ => {}
             }
@@ -281,6 +316,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::{RelPath, SourceFile};
 
     fn steps(path: &str) -> Vec<Step> {
         path.split('.').map(|step| step.parse().map_or_else(|_| Step::Key(step.to_owned()), Step::Position)).collect()
@@ -327,6 +363,29 @@ mod tests {
         assert_eq!(changed(JSON, &[("B.d", Change::Write)]).unwrap(), JSON.replace("true", "true, \"d\": @"));
         assert_eq!(changed(HCL, &[("0.d", Change::Write)]).unwrap(), HCL.replace("max(1, 2)", "max(1, 2)\n    d = @"));
         assert_eq!(changed(HCL, &[("1.x.d", Change::Write)]).unwrap(), HCL.replace("{}", "{ d = @ }"));
+    }
+
+    #[test]
+    fn what_it_holds_is_told() {
+        let value = |text: &str| Document::parse(text).unwrap().value();
+        assert_eq!(value(JSON), serde_json::json!({ "A": ["x", "\"${a.b[\"k\"].arn}/*\""], "B": { "c": true } }));
+        let template = "<<EOF\n[{\"cpu\": ${var.cpu}, \"on\": false}]\nEOF";
+        assert_eq!(value(template), serde_json::json!([{ "cpu": "${var.cpu}", "on": false }]));
+        assert_eq!(changed(template, &[("0.on", Change::Write)]).unwrap(), template.replace("false", "@"));
+    }
+
+    #[test]
+    fn what_would_not_stay_as_it_is_is_none() {
+        let of = |text: &str| {
+            let file =
+                SourceFile::parse(RelPath::default(), format!("a \"b\" \"c\" {{\n  x = {text}\n}}\n").into_bytes())
+                    .unwrap();
+            Document::of(file.body().blocks().next().unwrap().body.attribute("x").unwrap()).is_some()
+        };
+        assert!(of("jsonencode({ a = 1 })") && of("<<EOF\n{\"a\": 1}\nEOF"));
+        assert!(!of("jsonencode({\n    a = 1 # one\n  })") && !of("\"{}\""));
+        // A key that is there twice is another one to hcl-edit.
+        assert!(!of("jsonencode({\n    a = 1\n    a = 2\n  })"));
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub struct Attribute {
     pub value: Range<usize>,
     /// The value as hcl-edit parsed it.
     pub expr: hcl_edit::expr::Expression,
+    /// The value's text, where it may be a JSON document.
+    pub text: Option<String>,
 }
 
 impl Attribute {

@@ -120,7 +120,9 @@ impl Spans<'_> {
     fn attribute(&self, attribute: structure::Attribute) -> Option<Attribute> {
         let key = self.of(&attribute.key)?;
         let value = self.of(&attribute.value)?;
+        let text = self.text.get(value.clone()).filter(|text| text.starts_with("<<") || text.starts_with("jsonencode"));
         Some(Attribute {
+            text: text.map(str::to_owned),
             key: attribute.key.as_str().to_owned(),
             span: key.start..value.end,
             value,

@@ -4,6 +4,7 @@
 //! must look. Everything here is decided on the two texts; the model's answer is not looked at.
 
 mod access;
+mod documents;
 mod replaced;
 mod structure;
 mod values;
@@ -49,6 +50,7 @@ pub fn judge(change: &Change<'_>) -> Guarded {
     guarded.only_unknown = others == 0 && !guarded.reasons.is_empty();
     let values = guarded.reasons.len();
     access::judge(change, &mut guarded);
+    documents::judge(change, &mut guarded);
     replaced::judge(change, &mut guarded);
     guarded.only_unknown &= guarded.reasons.len() == values;
     dedup(&mut guarded.reasons);
@@ -226,6 +228,18 @@ resource "aws_security_group" "web" {
         let policy = |name: &str| added(&format!("policy = \"arn:aws:s3:::{name}/*\""));
         refused(&policy("replica"), "replica");
         assert_eq!(policy("known"), Guarded::default());
+    }
+
+    #[test]
+    fn a_url_of_the_module_may_get_another_scheme() {
+        let text = "resource \"aws_thing\" \"a\" {\n  uri = \"http://hooks.corp.test/in\"\n}\n";
+        let target = BlockAddr::resource("aws_thing", "a");
+        let with = |uri: &str| {
+            let (before, after) = (tree(text), tree(&text.replace("http://hooks.corp.test/in", uri)));
+            judge(&Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &[] })
+        };
+        assert_eq!(with("https://hooks.corp.test/in"), Guarded::default());
+        refused(&with("https://other.corp.test/in"), "other.corp.test");
     }
 
     #[test]

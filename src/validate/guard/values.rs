@@ -1,6 +1,6 @@
 //! Guardrails on values: nothing that cannot be known from the module is made up, and no secret is written down.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
@@ -46,7 +46,7 @@ static ENTRY: LazyLock<Regex> = LazyLock::new(|| pattern(r#"([A-Za-z_][\w-]*)"?\
 /// Arguments that name a thing which stands elsewhere.
 static REFERENCE_NAME: LazyLock<Regex> = LazyLock::new(|| {
     let ends = "ids?|arns?|self_link|bucket|bucket_name|kms_key|kms_key_name|key_ring|instance_profile|subnetwork|\
-                security_groups|log_group_name|resource_group_name|key_vault_name|storage_account_name|role_name";
+                security_groups|log_group_name|[a-z]+_group_name|key_vault_name|storage_account_name|role_name";
     pattern(&format!("(^|_)({ends})$"))
 });
 
@@ -98,29 +98,33 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
             }
         });
     }
-    let known = Known { text: &known, names: &names };
+    let known = Known { text: &known, names: &names, before: &[] };
     for addr in change.companions.iter().chain([change.target]) {
         let Some((file, block)) = change.after.find(&dir, addr) else { continue };
-        let mut old = BTreeSet::new();
+        let mut old = BTreeMap::<String, Vec<String>>::new();
         if let Some((file, block)) = change.before.find(&dir, addr) {
             leaves(file, &block.body, "", &mut |path, value| {
-                old.insert((path.to_owned(), value.to_owned()));
+                old.entry(path.to_owned()).or_default().push(value.to_owned());
             });
         }
         leaves(file, &block.body, "", &mut |path, value| {
-            if !old.contains(&(path.to_owned(), value.to_owned())) {
-                literal(addr, path, value, &known, guarded);
+            let before = old.get(path).map(Vec::as_slice).unwrap_or_default();
+            if !before.iter().any(|old| old == value) {
+                literal(addr, path, value, &Known { before, ..known }, guarded);
             }
         });
     }
 }
 
 /// What the module has.
+#[derive(Clone, Copy)]
 struct Known<'a> {
     /// Whether a text stands in it as a whole.
     text: &'a dyn Fn(&str) -> bool,
     /// Names of things.
     names: &'a BTreeSet<String>,
+    /// What stood in that place.
+    before: &'a [String],
 }
 
 /// Calls `each` with the path and the text of every attribute's value.
@@ -135,7 +139,9 @@ pub(super) fn leaves(file: &SourceFile, body: &Body, prefix: &str, each: &mut im
 
 /// Judges one value that is new.
 fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded: &mut Guarded) {
-    let Known { text: known, names } = known;
+    let Known { text: known, names, before } = known;
+    // A long value is new as a whole by one of its parts.
+    let stood = |text: &str| before.iter().any(|old| old.contains(&format!("\"{text}\"")));
     let name = path.rsplit('.').next().unwrap_or(path);
     let entries = ENTRY.captures_iter(value).map(|entry| (entry[1].to_owned(), entry[2].to_owned()));
     let own =
@@ -143,12 +149,12 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
     for (name, text) in own.into_iter().chain(entries) {
         // What is left when all that is computed is taken away.
         let written = INTERPOLATION.replace_all(&text, "");
-        if SECRET_NAME.is_match(&name) && written.contains(char::is_alphanumeric) {
+        if !stood(&text) && SECRET_NAME.is_match(&name) && written.contains(char::is_alphanumeric) {
             guarded.reasons.push(format!("{addr}: {path}: {name}: a secret must not be written down"));
         }
     }
     let strings = STRING.captures_iter(value).filter_map(|c| Some(c.get(1)?.as_str()));
-    for text in strings.filter(|text| !text.is_empty()) {
+    for text in strings.filter(|text| !text.is_empty() && !stood(text)) {
         let mut refuse = |why: String| guarded.reasons.push(format!("{addr}: {path}: {why}"));
         if SECRET_VALUE.is_match(text) {
             refuse("a secret must not be written down".to_owned());
@@ -163,7 +169,10 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
         if let Some(found) = PLACEHOLDER.find(text).or_else(example) {
             refuse(format!("{:?} is a placeholder", found.as_str()));
         }
-        for found in GIVEN_OUT.find_iter(text).map(|found| found.as_str()).filter(|found| !known(found)) {
+        // With another scheme a URL leads to the same place.
+        let place = |found: &str| found.strip_prefix("https://").is_some_and(|place| known(&format!("http://{place}")));
+        let given_out = GIVEN_OUT.find_iter(text).map(|found| found.as_str());
+        for found in given_out.filter(|found| !known(found) && !place(found)) {
             refuse(format!("{found:?} is made up; use what the module has, or create it"));
         }
         for bucket in BUCKET_ARN.captures_iter(text).filter(|bucket| !known(&bucket[1])) {
