@@ -306,6 +306,30 @@ fn a_file_that_does_not_parse_is_skipped_with_the_parsers_message() {
 }
 
 #[test]
+fn a_document_changes_in_one_place_without_a_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let module = "resource \"aws_batch_job_definition\" \"nightly\" {\n  name = \"nightly\"\n  type = \"container\"\n\n  \
+                  container_properties = <<JSON\n{\n    \"image\":      \"busybox\",\n    \"privileged\": true,\n    \
+                  \"vcpus\": 1\n}\nJSON\n}\n";
+    common::write(dir.path(), &[("main.tf", module)]);
+    let output = caulk(dir.path(), &["fix", "--model", "none", "--rule", "CKV_AWS_210", "--apply"]);
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{}", stderr(&output));
+    let after = std::fs::read_to_string(dir.path().join("main.tf")).unwrap();
+    assert_eq!(after, module.replace("\"privileged\": true", "\"privileged\": false"));
+}
+
+#[test]
+fn what_only_a_person_can_decide_is_abstained_from() {
+    let dir = tempfile::tempdir().unwrap();
+    common::write(dir.path(), &[("main.tf", "resource \"aws_iam_user\" \"ci\" {\n  name = \"ci\"\n}\n")]);
+    let output = caulk(dir.path(), &["fix", "--model", "none", "--rule", "CKV_AWS_273"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let (result, reason) = outcome(&manifest(dir.path()), ("CKV_AWS_273", "aws_iam_user.ci"));
+    assert_eq!(result, "abstained");
+    assert!(reason.contains("yours to decide"), "{reason}");
+}
+
+#[test]
 fn the_small_model_goes_the_whole_way() {
     let dir = module();
     // The small model's weights have no fast kernel: a short prompt keeps this test in seconds.

@@ -51,6 +51,22 @@ fn scan(worker: &mut CheckovWorker, root: &Path) -> Scan {
 }
 
 #[test]
+fn policies_are_judged_by_what_they_are_now() {
+    let mut worker = CheckovWorker::start(&common::python()).unwrap();
+    let mut fails = |resource: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let statement = format!("{{ Effect = \"Allow\", Action = [\"s3:PutObject\"], Resource = \"{resource}\" }}");
+        let policy = format!("jsonencode({{ Version = \"2012-10-17\", Statement = [{statement}] }})");
+        let text = format!("resource \"aws_iam_policy\" \"p\" {{\n  name   = \"p\"\n  policy = {policy}\n}}\n");
+        common::write(dir.path(), &[("main.tf", &text)]);
+        !failing(&scan(&mut worker, dir.path()), "CKV_AWS_355").is_empty()
+            || !failing(&scan(&mut worker, dir.path()), "CKV_AWS_290").is_empty()
+    };
+    let one = "arn:aws:s3:::b/*";
+    assert_eq!([fails("*"), fails(one), fails("*"), fails(one)], [true, false, true, false]);
+}
+
+#[test]
 fn checkov_names_blocks_of_every_kind_in_the_file_that_holds_them() {
     let python = common::python();
     let dir = module();
