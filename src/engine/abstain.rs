@@ -8,7 +8,7 @@ use crate::outcome::Attempt;
 use crate::rules::{Alternatives, Explored, Must, Wish, names_of};
 use crate::schema::{self, Usage};
 use crate::source::document::Document;
-use crate::source::{Block, BlockAddr};
+use crate::source::{Attribute, Block, BlockAddr};
 
 /// What a person has to decide; `None` where it may be worth trying. `schema` is the provider's own.
 pub(super) fn needed(
@@ -20,12 +20,23 @@ pub(super) fn needed(
     let (addr, schema) = (block.addr(), schema?);
     let ty = addr.resource_type()?;
     key(wish, &addr, ty, schema)
-        .or_else(|| {
-            (!explored.is_settable).then(|| {
-                format!("the rule looks at nothing that an {ty} can be given: whether it may be there at all, or what beside it, is yours to decide")
-            })
-        })
+        .or_else(|| (!explored.is_settable).then(|| settable(block, ty)))
         .or_else(|| wildcards(wish?, &explored.ways, block))
+}
+
+/// Where a rule looks at nothing that can be set, as far as anybody but a person can tell.
+fn settable(block: &Block, ty: &str) -> String {
+    let document =
+        block.body.attributes().find(|attribute| attribute.text.as_deref().and_then(Document::parse).is_some());
+    match document {
+        Some(Attribute { key, .. }) => {
+            format!("`{key}` holds what the rule does not want: what of it is needed, only who knows its use can say")
+        }
+        None => format!(
+            "the rule looks at nothing that an {ty} can be given: whether it may be there at all, or what beside it, is \
+             yours to decide"
+        ),
+    }
 }
 
 /// What a refused answer would have had to know.
@@ -110,6 +121,9 @@ mod tests {
         let every = Explored { is_settable: false, ..Explored::nothing() };
         let code = Wish { code: true, ..Wish::default() };
         assert!(of("aws_iam_user", &code, &every).unwrap().contains("nothing that an aws_iam_user can be given"));
+        let policy = "  policy = jsonencode({ Statement = [{ Effect = \"Allow\", Resource = \"*\" }] })\n";
+        let needed = in_body("aws_iam_policy", policy, &code, &every).unwrap();
+        assert!(needed.contains("`policy` holds what the rule does not want"), "{needed}");
     }
 
     #[test]
