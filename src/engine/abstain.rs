@@ -8,7 +8,7 @@ use crate::outcome::Attempt;
 use crate::rules::{Alternatives, Explored, Must, Wish, names_of};
 use crate::schema::{self, Usage};
 use crate::source::document::Document;
-use crate::source::{Attribute, Block, BlockAddr};
+use crate::source::{Block, BlockAddr};
 
 /// What a person has to decide; `None` where it may be worth trying. `schema` is the provider's own.
 pub(super) fn needed(
@@ -20,16 +20,14 @@ pub(super) fn needed(
     let (addr, schema) = (block.addr(), schema?);
     let ty = addr.resource_type()?;
     key(wish, &addr, ty, schema)
-        .or_else(|| (!explored.is_settable).then(|| settable(block, ty)))
+        .or_else(|| (!explored.is_settable).then(|| nothing_to_set(wish, block, ty)))
         .or_else(|| wildcards(wish?, &explored.ways, block))
 }
 
 /// Where a rule looks at nothing that can be set, as far as anybody but a person can tell.
-fn settable(block: &Block, ty: &str) -> String {
-    let document =
-        block.body.attributes().find(|attribute| attribute.text.as_deref().and_then(Document::parse).is_some());
-    match document {
-        Some(Attribute { key, .. }) => {
+fn nothing_to_set(wish: Option<&Wish>, block: &Block, ty: &str) -> String {
+    match wish.and_then(|wish| documents(wish, block).next()) {
+        Some((key, _)) => {
             format!("`{key}` holds what the rule does not want: what of it is needed, only who knows its use can say")
         }
         None => format!(
@@ -76,15 +74,21 @@ fn wildcards(wish: &Wish, ways: &Alternatives, block: &Block) -> Option<String> 
         Value::Array(actions) => actions.iter().any(any),
         action => any(action),
     };
+    let is_open = |document: &Value| document["Statement"].as_array().is_some_and(|all| all.iter().any(allows_any));
+    let (key, _) = documents(wish, block).find(|(_, document)| is_open(document))?;
+    Some(format!("`{key}` allows any action: which ones are needed, only who knows its use can say"))
+}
+
+/// The documents in a block that a rule is about, with their attributes' names.
+fn documents<'a>(wish: &Wish, block: &'a Block) -> impl Iterator<Item = (&'a str, Value)> {
     let is_meant = |key: &str| match &wish.graph {
         Some(_) => wish.is_about_actions(),
         None => wish.inspected_key.iter().chain(&wish.source).any(|text| text.contains(key)),
     };
-    let open = block.body.attributes().filter(|attribute| is_meant(&attribute.key)).find(|attribute| {
-        let document = attribute.text.as_deref().and_then(Document::parse).map(|document| document.value());
-        document.is_some_and(|document| document["Statement"].as_array().is_some_and(|all| all.iter().any(allows_any)))
-    })?;
-    Some(format!("`{}` allows any action: which ones are needed, only who knows its use can say", open.key))
+    block.body.attributes().filter(move |attribute| is_meant(&attribute.key)).filter_map(|attribute| {
+        let document = Document::parse(attribute.text.as_deref()?)?;
+        Some((attribute.key.as_str(), document.value()))
+    })
 }
 
 #[cfg(test)]
@@ -122,8 +126,10 @@ mod tests {
         let code = Wish { code: true, ..Wish::default() };
         assert!(of("aws_iam_user", &code, &every).unwrap().contains("nothing that an aws_iam_user can be given"));
         let policy = "  policy = jsonencode({ Statement = [{ Effect = \"Allow\", Resource = \"*\" }] })\n";
-        let needed = in_body("aws_iam_policy", policy, &code, &every).unwrap();
+        let about = Wish { source: Some("conf['policy']".into()), ..code.clone() };
+        let needed = in_body("aws_iam_policy", policy, &about, &every).unwrap();
         assert!(needed.contains("`policy` holds what the rule does not want"), "{needed}");
+        assert!(in_body("aws_iam_policy", policy, &code, &every).unwrap().contains("nothing that an aws_iam_policy"));
     }
 
     #[test]

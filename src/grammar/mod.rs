@@ -20,6 +20,8 @@ mod shapes;
 mod stage;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_found;
 mod typed;
 #[cfg(test)]
 pub(crate) mod walk;

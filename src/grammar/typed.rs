@@ -403,15 +403,13 @@ impl<'a> Typed<'a> {
         if texts.is_empty() {
             return self.text("STRING", depth);
         }
-        let texts: Vec<String> = texts.iter().map(|text| escape(&super::hcl::quote(text))).collect();
-        let other = self.terminal(&format!("STRING & ~/{}|{BLANK}/", texts.join("|")));
+        let other = self.none_of("STRING", texts);
         self.text(&other, depth)
     }
 
     /// What names another thing of which nobody knows what it is: an input of the module, or a text that is none of these.
     fn unknown_name(&mut self, texts: &[String]) -> String {
-        let texts = texts.iter().map(|text| escape(&super::hcl::quote(text))).chain([BLANK.to_owned()]);
-        let other = self.terminal(&format!("PLAIN & ~/{}/", texts.collect::<Vec<_>>().join("|")));
+        let other = self.none_of("PLAIN", texts);
         match self.references.inputs() {
             Some(heads) => format!("{other} | {}", self.terminal(&format!("/{heads}/"))),
             None => other,
@@ -429,8 +427,7 @@ impl<'a> Typed<'a> {
     /// A list, with one element at least, of texts that are none of these and of what stands in the module.
     fn other_list(&mut self, texts: &[String], depth: usize) -> String {
         let (pad, deeper) = ("  ".repeat(depth), "  ".repeat(depth + 1));
-        let texts: Vec<String> = texts.iter().map(|text| escape(&super::hcl::quote(text))).collect();
-        let other = self.terminal(&format!("STRING & ~/{}|{BLANK}/", texts.join("|")));
+        let other = self.none_of("STRING", texts);
         let present = self.references.present();
         let present = present.map(|heads| format!(" | {}", self.terminal(&format!("/{heads}/")))).unwrap_or_default();
         let list = self.references.terminal(Class::List).map(|t| format!(" | {t}")).unwrap_or_default();
@@ -444,6 +441,12 @@ impl<'a> Typed<'a> {
         let document = self.anything(depth);
         let reference = self.references.terminal(Class::Text).map(|t| format!(" | {t}")).unwrap_or_default();
         format!("{quoted}{reference} | \"jsonencode(\" {document} \")\"")
+    }
+
+    /// The texts of a terminal but for these, and for those that differ from others by blanks alone.
+    fn none_of(&mut self, terminal: &str, texts: &[String]) -> String {
+        let texts = texts.iter().map(|text| escape(&super::hcl::quote(text))).chain([BLANK.to_owned()]);
+        self.terminal(&format!("{terminal} & ~/{}/", texts.collect::<Vec<_>>().join("|")))
     }
 
     /// A terminal of its own.

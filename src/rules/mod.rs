@@ -4,6 +4,7 @@
 //! from what another scanner's finding says about the way out ([`from_hints`]). [`Wish::to_prompt`] puts one into words,
 //! [`Wish::ways`] into what an answer must hold, [`House`] into what new blocks must hold whatever rule they are for.
 
+mod alternative;
 mod cache;
 mod conditions;
 mod graph;

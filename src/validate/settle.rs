@@ -222,6 +222,12 @@ impl Prover {
         changeset.apply(&self.base).map_err(|e| std::io::Error::other(e.to_string()).into())
     }
 
+    /// Why a person has to look at a fix, whatever else its patch holds.
+    fn own_review_reasons(&self, fix: FixId) -> Vec<String> {
+        let replaces = self.plans.get(&fix).map(|plan| plan.replaces.as_slice()).unwrap_or_default();
+        review_reasons(&self.evidence(fix), &[self.pending[fix].review.as_slice(), replaces].concat())
+    }
+
     /// Seals what stands after [`Prover::settle`].
     ///
     /// # Errors
@@ -246,11 +252,15 @@ impl Prover {
                 );
             }
         }
+        let own: BTreeMap<FixId, Vec<String>> = parts.keys().map(|fix| (*fix, self.own_review_reasons(*fix))).collect();
         let fixes = parts.iter().map(|(fix, part)| {
-            let includes = part.iter().filter(|base| *base != fix).map(|base| numbers[base]).collect();
+            let others: Vec<FixId> = part.iter().copied().filter(|base| base != fix).collect();
+            let includes = others.iter().map(|base| numbers[base]).collect();
             let evidence = self.evidence(*fix);
-            let replaces = self.plans.get(fix).map(|plan| plan.replaces.as_slice()).unwrap_or_default();
-            let review_reasons = review_reasons(&evidence, &[self.pending[*fix].review.as_slice(), replaces].concat());
+            // A patch is no safer than what it holds.
+            let held = others.iter().filter(|base| !own[base].is_empty());
+            let held = held.map(|base| format!("its patch holds fix {}, which is for review", numbers[base]));
+            let review_reasons: Vec<String> = own[fix].iter().cloned().chain(held).collect();
             VerifiedFix {
                 findings: findings.remove(fix).unwrap_or_default(),
                 changeset: self.layers.changeset_with(part),
