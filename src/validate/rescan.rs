@@ -1,6 +1,6 @@
 //! Compares two scans: what passes now, what vanished, what is new.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::scanner::{CheckKey, Scan};
 
@@ -11,9 +11,17 @@ pub(super) struct Keys {
     pub(super) passed: BTreeSet<CheckKey>,
     pub(super) skipped: BTreeSet<CheckKey>,
     pub(super) parse_errors: BTreeSet<String>,
+    /// The way out as the scanner tells it, by rule.
+    resolutions: BTreeMap<String, String>,
 }
 
 impl Keys {
+    /// That a rule fails on a block, with the way out where the scanner tells one.
+    pub(super) fn fails(&self, key: &CheckKey) -> String {
+        let told = self.resolutions.get(&key.rule).map(|way| format!(" ({way})")).unwrap_or_default();
+        format!("{} fails on {}{told}", key.rule, key.resource)
+    }
+
     /// Whether the scan said anything of that rule on that block.
     pub(super) fn knows(&self, key: &CheckKey) -> bool {
         self.failed.contains(key) || self.passed.contains(key) || self.skipped.contains(key)
@@ -22,7 +30,9 @@ impl Keys {
 
 impl From<&Scan> for Keys {
     fn from(scan: &Scan) -> Self {
+        let told = scan.failed.iter().filter_map(|f| Some((f.rule.clone(), f.hints.resolution.clone()?)));
         Self {
+            resolutions: told.collect(),
             failed: scan.failed_keys.clone(),
             passed: scan.passed_keys.clone(),
             skipped: scan.skipped_keys.clone(),
@@ -49,7 +59,7 @@ pub(super) fn compare(before: &Keys, after: &Keys, wanted: &BTreeSet<CheckKey>, 
         reasons.push(format!("{} still fails on {}", key.rule, key.resource));
     }
     for key in after.failed.difference(&before.failed) {
-        reasons.push(format!("a new finding: {} fails on {}", key.rule, key.resource));
+        reasons.push(format!("a new finding: {}", after.fails(key)));
     }
     // Gone is not closed: skipped, unknown, renamed or deleted.
     if passes == Passes::Told {

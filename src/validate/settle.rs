@@ -83,7 +83,7 @@ impl Prover {
             let Some(after) = after.get(tool) else { continue };
             self.saw_all.insert(*tool);
             for key in after.failed.difference(&before.failed) {
-                let reason = format!("a new finding of {tool}: {} fails on {}", key.rule, key.resource);
+                let reason = format!("a new finding of {tool}: {}", after.fails(key));
                 for fix in self.makers(key, &live) {
                     blamed.entry(fix).or_default().push(reason.clone());
                 }
@@ -281,15 +281,15 @@ impl Prover {
         for fix in live.iter().copied() {
             crate::interrupt::check().map_err(|_| crate::process::ProcessError::Interrupted)?;
             let dir = self.pending[fix].case.unit.clone();
-            let mut part = self.needs(fix);
-            part.insert(fix);
-            let earlier = live.range(..fix).copied().filter(|f| self.pending[*f].case.unit == dir);
-            let mut all: BTreeSet<FixId> = earlier.flat_map(|f| self.needs(f).into_iter().chain([f])).collect();
-            all.extend(&part);
+            let mut parts = self.parts_of(fix, &live).into_iter();
+            let mut part = parts.next().unwrap_or_default();
             let mut reasons = self.fails_alone(&dir, fix, &part)?;
-            if !reasons.is_empty() && part != all {
-                part = all;
-                reasons = self.fails_alone(&dir, fix, &part)?;
+            for larger in parts {
+                if reasons.is_empty() {
+                    break;
+                }
+                reasons = self.fails_alone(&dir, fix, &larger)?;
+                part = larger;
             }
             if reasons.is_empty() {
                 self.parts.insert(fix, part);
@@ -302,6 +302,22 @@ impl Prover {
             self.show(&dir, self.tree.clone())?;
         }
         Ok(fallen)
+    }
+
+    /// What a fix's patch may hold, from the least that applies to all that came before in its unit: what it builds on, with
+    /// the earlier fixes of the same block, with all of them.
+    fn parts_of(&self, fix: FixId, live: &BTreeSet<FixId>) -> Vec<BTreeSet<FixId>> {
+        let case = &self.pending[fix].case;
+        let earlier: Vec<FixId> =
+            live.range(..fix).copied().filter(|f| self.pending[*f].case.unit == case.unit).collect();
+        let is_same = |f: &FixId| self.pending[*f].case.file == case.file && self.pending[*f].case.block == case.block;
+        let same: Vec<FixId> = earlier.iter().copied().filter(is_same).collect();
+        let with = |fixes: &[FixId]| -> BTreeSet<FixId> {
+            fixes.iter().chain([&fix]).flat_map(|&f| self.needs(f).into_iter().chain([f])).collect()
+        };
+        let mut parts = vec![with(&[]), with(&same), with(&earlier)];
+        parts.dedup();
+        parts
     }
 
     /// Why a set of fixes over the tree as scanned does not close all that one of them is said to close; empty when it
