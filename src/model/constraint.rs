@@ -10,6 +10,10 @@ use llguidance::{Matcher, ParserFactory};
 use super::ModelError;
 use super::tokenizer::Tokenizer;
 
+/// What a mask may cost, in llguidance's units of the lexer, at most: about 14 000 of them take a millisecond. Texts of
+/// which some are left out cost more than its default allows.
+const STEP_FUEL: u64 = 5_000_000;
+
 /// What all grammars over one vocabulary share. Built once per model.
 pub struct Grammars {
     factory: ParserFactory,
@@ -28,7 +32,7 @@ impl Grammars {
         let abilities = InferenceCapabilities { ff_tokens: true, ..InferenceCapabilities::default() };
         let mut factory =
             ParserFactory::new(&environment, abilities, &SlicedBiasComputer::general_slices()).map_err(failed)?;
-        factory.quiet();
+        factory.quiet().limits_mut().step_lexer_fuel = STEP_FUEL;
         Ok(Self { factory, end })
     }
 
@@ -114,7 +118,7 @@ impl Constraint {
     /// A stop for any other reason than the end of a sentence is an error: an answer is never continued without its grammar.
     fn check(&self) -> Result<(), ModelError> {
         if let Some(error) = self.matcher.get_error() {
-            return Err(ModelError::Grammar(error));
+            return Err(failed(error));
         }
         match self.matcher.stop_reason() {
             StopReason::NotStopped => Ok(()),
@@ -133,8 +137,10 @@ fn word(tokenizer: &Tokenizer, id: u32) -> Vec<u8> {
     }
 }
 
+/// What happened, in a line: llguidance tells its whole state after it.
 fn failed(error: impl std::fmt::Display) -> ModelError {
-    ModelError::Grammar(format!("{error:#}"))
+    let told = format!("{error:#}");
+    ModelError::Grammar(told.lines().next().unwrap_or_default().to_owned())
 }
 
 /// llguidance's view of a tokenizer.
