@@ -14,6 +14,7 @@ pub mod exit;
 pub mod interrupt;
 pub mod process;
 pub mod progress;
+pub mod secret;
 
 // What caulk needs on the machine.
 pub mod cache;

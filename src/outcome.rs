@@ -165,6 +165,8 @@ pub enum Led {
     Way,
     /// The way of the answer before it, with what other rules want of the block then.
     More,
+    /// The way of an answer whose fix was taken back, with what else it liked.
+    Again,
 }
 
 /// One try at a finding, for the audit log.

@@ -54,7 +54,7 @@ impl Question {
             return false;
         };
         // What the answer has just written is not undone.
-        let keeps = |way: &Way| file.body().blocks().next().is_none_or(|written| !way.touches(&written.body));
+        let keeps = |way: &Way| file.body().blocks().next().is_none_or(|written| !way.undoes(&written.body));
         // The first is as good as any where nobody can be asked.
         let first = |alternatives| Way::found(alternatives, block, &[]).into_iter().find(|way| keeps(way));
         let Some(ways) = also.into_iter().map(first).collect::<Option<Vec<Way>>>() else { return false };
@@ -77,6 +77,8 @@ enum Lead {
     Way(usize),
     /// The way of the last answer, with what other rules want of the block then.
     More,
+    /// The way of the answer that was accepted and then taken back, with whatever may mend what was the matter.
+    Again,
 }
 
 /// One try: which question is asked, and which way its answer has to go.
@@ -111,6 +113,10 @@ pub(super) fn tries(questions: &[Question], effort: &Effort, first_round: bool) 
         let leads = found.chain((0..asked.ways.len()).map(Lead::Way));
         tries.extend(leads.map(|lead| Try { question, lead, greedy: true }));
     }
+    if !first_round {
+        let again = |greedy| move |question| Try { question, lead: Lead::Again, greedy };
+        tries.extend((0..questions.len()).map(again(true)).chain((0..questions.len()).map(again(false))));
+    }
     // Where what is known did not do, guessing seldom does.
     let free = if tries.is_empty() { effort.candidates } else { effort.candidates.div_ceil(2) };
     tries.extend((0..free).map(|n| Try { question: 0, lead: Lead::Free, greedy: first_round && n < 2 }));
@@ -143,7 +149,7 @@ pub(super) fn prepare(
 ) -> Result<Vec<Question>, String> {
     let dir = case.file.parent();
     let (_, block) = tree.find(&dir, &case.block).ok_or_else(|| format!("{} is no longer there", case.block))?;
-    let types = companion_types_of(case, rules.wish, rules.types);
+    let types = companion_types_of(case, rules, &schemas);
     let connected = connected(tree, case);
     let chained = chained(tree, case, &connected, rules.wish);
     let around = Surroundings { target: block, connected: &connected, chained: &chained, types: &types };
@@ -194,8 +200,8 @@ fn question(
     let scope = Scope {
         target: block,
         names: Names::of(tree, &dir),
+        companion_types: companion_types_of(case, rules, &schemas),
         schemas,
-        companion_types: companion_types_of(case, wish, rules.types),
         ways,
         found,
         house: rules.house.clone(),
@@ -283,11 +289,17 @@ fn chained<'t>(tree: &'t SourceTree, case: &Case, connected: &[&'t Block], wish:
     chained
 }
 
-/// The types that companions may have: see [`grammar::companion_types`].
-fn companion_types_of(case: &Case, wish: Option<&Wish>, known: &BTreeSet<String>) -> BTreeSet<String> {
+/// The types that companions may have: see [`grammar::companion_types`] and [`grammar::meant_types`].
+fn companion_types_of(case: &Case, rules: &Rules<'_>, schemas: &Schemas) -> BTreeSet<String> {
     let Some(ty) = case.block.resource_type() else { return BTreeSet::new() };
-    let connected = wish.into_iter().flat_map(Wish::types_named);
-    grammar::companion_types(ty, connected, known.iter().map(String::as_str))
+    let connected: BTreeSet<String> =
+        rules.wish.into_iter().flat_map(Wish::types_named).filter(|named| *named != ty).map(str::to_owned).collect();
+    let keys: Vec<Vec<String>> = keys(case, rules.wish).map(crate::rules::names_of).collect();
+    let found = rules.explored.iter().flatten().map(|wanted| wanted.path.as_slice());
+    let paths = keys.iter().map(Vec::as_slice).chain(found);
+    let meant = grammar::meant_types(schemas, &case.block, paths, &connected);
+    let known = rules.types.iter().map(String::as_str);
+    grammar::companion_types(ty, connected.iter().chain(&meant).map(String::as_str), known)
 }
 
 /// How a try's answer is chosen. Those after one that repeated an earlier answer are sampled too.
@@ -358,6 +370,16 @@ pub(super) fn attempt(
         Lead::Free => None,
         Lead::Way(way) => question.ways.get(way).cloned(),
         Lead::More => question.more.clone(),
+        Lead::Again => {
+            let was_accepted = |attempt: &&Attempt| {
+                !attempt.verdicts.is_empty() && attempt.verdicts.iter().all(|verdict| verdict.reasons().is_empty())
+            };
+            let again = earlier.iter().rev().find(was_accepted).map(|it| question.grammar.once_more(&it.answer));
+            match again.transpose().map_err(WriteError::Grammar)?.flatten() {
+                Some(again) => Some(again),
+                None => return Ok(None),
+            }
+        }
         Lead::Found => {
             let gone: Vec<&str> = earlier.iter().map(|attempt| attempt.answer.as_str()).collect();
             match question.grammar.one_of_found(&gone).map_err(WriteError::Grammar)? {
@@ -396,6 +418,7 @@ pub(super) fn attempt(
             Lead::Found => Led::Found,
             Lead::Way(_) => Led::Way,
             Lead::More => Led::More,
+            Lead::Again => Led::Again,
         },
         prompt: written.prompt,
         grammars,

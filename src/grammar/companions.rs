@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use crate::schema::{Block, Kind, Type};
+use crate::schema::{Block, Kind, Schemas, Type, Usage};
 use crate::source::BlockAddr;
 
 use super::names::Names;
+use super::places::PLACES;
 use super::{is_name, provider_of};
 
 /// Data sources that need no argument: who and where one is.
@@ -76,25 +77,85 @@ pub fn companion_types<'a>(
     types.filter(|ty| provider_of(ty) == provider_of(target) && is_name(ty)).map(str::to_owned).collect()
 }
 
+/// How many new blocks may lead from one to the next by what each requires.
+const CHAIN: usize = 3;
+
+/// The resource types that attributes mean by their names, as far as the schemas have them: those of the attributes that a
+/// rule inspects, at the end of `paths` in the target, then those that blocks of `types` and of the types found require.
+pub fn meant_types<'a>(
+    schemas: &Schemas,
+    target: &BlockAddr,
+    paths: impl IntoIterator<Item = &'a [String]>,
+    types: &BTreeSet<String>,
+) -> BTreeSet<String> {
+    let resource = |ty: &str| schemas.get(Kind::Resource, ty).map(|(schema, _)| schema);
+    let Some(ty) = target.resource_type() else { return BTreeSet::new() };
+    let meant = |attribute: &str, of: &str| {
+        let noun = REFERRING.iter().find_map(|suffix| attribute.strip_suffix(suffix))?;
+        let (provider, words) = of.split_once('_')?;
+        let service = words.split('_').next()?;
+        let called = [format!("{provider}_{noun}"), format!("{provider}_{service}_{noun}")];
+        called.into_iter().find(|ty| ty != of && is_name(ty) && resource(ty).is_some())
+    };
+    let named = paths.into_iter().filter_map(|path| meant(path.last()?, ty));
+    let mut found: BTreeSet<String> = named.collect();
+    let mut next: Vec<String> = found.iter().chain(types).cloned().collect();
+    for _ in 0..CHAIN {
+        let mut more = Vec::new();
+        for of in std::mem::take(&mut next) {
+            let required = resource(&of).map(|schema| required(&schema)).unwrap_or_default();
+            more.extend(required.iter().filter_map(|attribute| meant(attribute, &of)));
+        }
+        next = more.into_iter().filter(|ty| *ty != target.labels[0] && found.insert(ty.clone())).collect();
+    }
+    found
+}
+
+/// The texts that a block must hold, those of the blocks in it that it must have among them.
+fn required(schema: &Block) -> Vec<String> {
+    let own = schema.attributes.iter().filter(|(_, it)| it.usage == Usage::Required && can_link(&it.ty));
+    let mut names: Vec<String> = own.map(|(name, _)| name.clone()).collect();
+    names.extend(schema.blocks.values().filter(|nested| nested.min > 0).flat_map(|nested| required(&nested.block)));
+    names
+}
+
 /// The attributes of a block that by their names lead to a block of a type: `vpc_id`, `bucket` or `server_id`, for
 /// `aws_vpc`, `aws_s3_bucket` and `azurerm_mssql_server`.
 pub(super) fn leading_to<'a>(schema: &'a Block, ty: &str) -> Vec<&'a str> {
-    let words: Vec<&str> = ty.split('_').skip(1).collect();
-    let nouns: Vec<String> = (0..words.len()).map(|from| words[from..].join("_")).collect();
-    let leads = |name: &str| {
-        let noun = REFERRING.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
-        nouns.iter().any(|known| known == noun || format!("{known}s") == noun)
-            || noun == "resource"
-            || noun == "target_resource"
-    };
-    linkable(schema).into_iter().filter(|name| leads(name)).collect()
+    linkable(schema).into_iter().filter(|name| leads_to(name, ty)).collect()
 }
 
-/// All attributes of a block that could hold a reference to another one.
+/// The attributes that lead to a block of a type from inside of the blocks that a block must hold, by their paths:
+/// `private_service_connection.private_connection_resource_id`.
+pub(super) fn leading_from_inside(schema: &Block, ty: &str) -> Vec<Vec<String>> {
+    let required = schema.blocks.iter().filter(|(_, nested)| nested.min > 0);
+    let mut paths = Vec::new();
+    for (name, nested) in required {
+        let own = leading_to(&nested.block, ty).into_iter().map(|attribute| vec![attribute.to_owned()]);
+        for path in own.chain(leading_from_inside(&nested.block, ty)) {
+            paths.push([vec![name.clone()], path].concat());
+        }
+    }
+    paths
+}
+
+fn leads_to(attribute: &str, ty: &str) -> bool {
+    let words: Vec<&str> = ty.split('_').skip(1).collect();
+    let mut nouns = (0..words.len()).map(|from| words[from..].join("_"));
+    let noun = REFERRING.iter().find_map(|suffix| attribute.strip_suffix(suffix)).unwrap_or(attribute);
+    // `resource` and the like stand for whatever it is.
+    nouns.any(|known| known == noun || format!("{known}s") == noun) || noun == "resource" || noun.ends_with("_resource")
+}
+
+/// All attributes of a block that could hold a reference to another one: not those by which it says what and where it is.
 pub(super) fn linkable(schema: &Block) -> Vec<&str> {
-    let settable = schema.attributes.iter().filter(|(_, attribute)| attribute.usage.is_settable());
+    let is_own = |name: &str| OWN.contains(&name) || PLACES.contains(&name);
+    let settable = schema.attributes.iter().filter(|(name, attribute)| attribute.usage.is_settable() && !is_own(name));
     settable.filter(|(_, attribute)| can_link(&attribute.ty)).map(|(name, _)| name.as_str()).collect()
 }
+
+/// Attributes by which a block says what it is.
+const OWN: [&str; 7] = ["id", "name", "name_prefix", "description", "display_name", "type", "kind"];
 
 fn can_link(ty: &Type) -> bool {
     match ty {
@@ -104,10 +165,11 @@ fn can_link(ty: &Type) -> bool {
 }
 
 /// What blocks are called in attributes, where it is not by their type.
-const CALLED: [(&str, &str); 6] = [
+const CALLED: [(&str, &str); 7] = [
     ("kms", "aws_kms_key"),
     ("kms_master_key", "aws_kms_key"),
     ("encryption_key", "aws_kms_key"),
+    ("log_destination", "aws_cloudwatch_log_group"),
     ("kms_key", "google_kms_crypto_key"),
     ("kms_key_self_link", "google_kms_crypto_key"),
     ("key_vault_key_identifier", "azurerm_key_vault_key"),
@@ -122,6 +184,8 @@ pub(super) fn means(attribute: &str, ty: &str) -> bool {
     let mut nouns = (0..words.len()).map(|from| words[from..].join("_"));
     let named = nouns.any(|known| match known.contains('_') {
         true => noun == known || noun.ends_with(&format!("_{known}")),
+        // Roles are called by what they are for.
+        false if ty == "aws_iam_role" => noun.ends_with("_role") && suffix == Some(&"_arn"),
         // A word alone says it only where what is held refers to something.
         false => noun == known && suffix.is_some_and(|suffix| suffix.starts_with("_id") || suffix.starts_with("_arn")),
     });
@@ -134,6 +198,8 @@ pub(super) fn called_by(attribute: &str, ty: &str) -> Option<&'static str> {
     match attribute {
         // Google's keys are named by where they are.
         _ if ty == "google_kms_crypto_key" => Some("id"),
+        // Azure's ids are all called so.
+        _ if attribute.ends_with("_id") && provider_of(ty) == "azurerm" => Some("id"),
         _ if attribute.ends_with("_name") => Some("name"),
         _ if attribute.ends_with("_arn") => Some("arn"),
         _ => None,
@@ -275,7 +341,6 @@ fn either(words: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::Schemas;
 
     #[test]
     fn attributes_lead_to_types_by_their_names() {
@@ -290,6 +355,30 @@ mod tests {
         assert_eq!(leading("azurerm_mssql_server_extended_auditing_policy", "azurerm_mssql_server"), "server_id");
         assert_eq!(leading("aws_db_instance", "aws_db_parameter_group"), "parameter_group_name");
         assert_eq!(leading("aws_cloudwatch_log_group", "aws_cloudtrail"), "");
+        let (endpoint, _) = schemas.get(Kind::Resource, "azurerm_private_endpoint").unwrap();
+        let inside = leading_from_inside(&endpoint, "azurerm_key_vault");
+        assert_eq!(inside, [["private_service_connection", "private_connection_resource_id"]]);
+    }
+
+    #[test]
+    fn what_a_block_is_called_makes_no_connection() {
+        let (vault, _) = Schemas::embedded().get(Kind::Resource, "azurerm_key_vault").unwrap();
+        assert!(!linkable(&vault).iter().any(|name| ["name", "location", "resource_group_name"].contains(name)));
+    }
+
+    #[test]
+    fn what_is_inspected_or_required_tells_of_which_types_new_blocks_may_be() {
+        let schemas = Schemas::embedded();
+        let meant = |target: &str, path: &str, types: &[&str]| {
+            let path: Vec<String> = path.split('.').map(str::to_owned).collect();
+            let types = types.iter().map(|ty| (*ty).to_owned()).collect();
+            let found = meant_types(&schemas, &BlockAddr::resource(target, "a"), [path.as_slice()], &types);
+            found.into_iter().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(meant("aws_lambda_function", "code_signing_config_arn", &[]), "aws_lambda_code_signing_config");
+        assert_eq!(meant("aws_lambda_function", "memory_size", &[]), "");
+        let endpoint = meant("azurerm_key_vault", "name", &["azurerm_private_endpoint"]);
+        assert_eq!(endpoint, "azurerm_resource_group azurerm_subnet azurerm_virtual_network");
     }
 
     #[test]
@@ -303,6 +392,8 @@ mod tests {
             ("key_vault_key_id", "azurerm_key_vault_key"),
             ("disk_encryption_set_id", "azurerm_disk_encryption_set"),
             ("log_group_name", "aws_cloudwatch_log_group"),
+            ("log_destination", "aws_cloudwatch_log_group"),
+            ("execution_role_arn", "aws_iam_role"),
         ] {
             assert!(means(attribute, ty), "{attribute} {ty}");
         }

@@ -15,7 +15,9 @@ mod hcl;
 mod literals;
 mod names;
 mod permutation;
+mod places;
 mod references;
+mod secrets;
 mod shapes;
 mod stage;
 #[cfg(test)]
@@ -37,7 +39,7 @@ use crate::rules::{House, Way};
 use crate::schema::{self, Schemas};
 use crate::source::{Block, BlockAddr};
 
-pub use companions::{SECURING, companion_types};
+pub use companions::{SECURING, companion_types, meant_types};
 pub use names::{Names, Repetition};
 pub use shapes::Shapes;
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hcl_edit::expr::{Expression, FuncCall};
 
+use super::places::Place;
 use crate::schema::Type;
 use crate::source::{Attribute, Block, BlockAddr, RelPath, SourceTree, local_addr, references, references_of};
 
@@ -140,6 +141,8 @@ pub struct Names {
     names: BTreeMap<BlockAddr, Name>,
     /// Whether there is a number in its texts that may be an account's.
     pub(super) accounts: bool,
+    /// Where its blocks are.
+    pub(super) places: Vec<Place>,
 }
 
 impl Names {
@@ -150,6 +153,7 @@ impl Names {
         let accounts = tree.module(dir).any(|file| may_be_account(file.text()));
         let mut names = Self { accounts, ..Self::default() };
         for block in tree.module(dir).flat_map(|file| file.body().blocks()) {
+            names.places.extend(Place::of(block));
             match block.keyword.as_str() {
                 "locals" => block.body.attributes().for_each(|local| names.add_local(local)),
                 "module" => {

@@ -12,6 +12,8 @@ use crate::source::BlockAddr;
 use super::companions::{New, called_by, means};
 use super::is_name;
 use super::names::{Class, Names, Repetition};
+use super::places::{self, Place};
+use super::secrets::Secrets;
 
 /// Attributes by which a new block is referred to.
 const REFERRED: [&str; 22] = [
@@ -54,6 +56,10 @@ pub(super) struct References {
     resources: BTreeMap<String, (Vec<String>, Vec<String>)>,
     /// The blocks that a connection is to be made with.
     links: Vec<String>,
+    /// What a new block says of where it is, by attribute; whether that is the target's own.
+    places: BTreeMap<&'static str, (Vec<String>, bool)>,
+    /// What variables for secrets may be called, by what they are for.
+    secrets: Secrets,
     /// Whether account numbers may stand in ARNs: the module has some.
     accounts: bool,
 }
@@ -125,7 +131,14 @@ impl References {
             }
             None => {}
         }
-        Self { heads, resources, links: Vec::new(), accounts: names.accounts }
+        Self {
+            heads,
+            resources,
+            links: Vec::new(),
+            places: BTreeMap::new(),
+            secrets: Secrets::of(names, of),
+            accounts: names.accounts,
+        }
     }
 
     /// Adds the terminal of references to these blocks, by what new blocks are referred to.
@@ -141,6 +154,28 @@ impl References {
             self.links.extend(texts(heads));
         }
         self
+    }
+
+    /// Adds what a new block may say of where it is.
+    pub(super) fn with_places(mut self, names: &Names, of: &BlockAddr, target: &BlockAddr) -> Self {
+        let behind = names.behind(of);
+        for attribute in places::PLACES {
+            let can_name = |it: &BlockAddr| names.declare(it) && !behind.contains(it);
+            if let Some(choice) = Place::for_new(&names.places, attribute, of, target, &can_name) {
+                self.places.insert(attribute, (choice.texts.into_iter().map(str::to_owned).collect(), choice.is_own));
+            }
+        }
+        self
+    }
+
+    /// What a new block may say in an attribute of where it is, and whether it is to say it in any case.
+    pub(super) fn place(&self, attribute: &str) -> Option<(&[String], bool)> {
+        self.places.get(attribute).map(|(texts, is_own)| (texts.as_slice(), *is_own))
+    }
+
+    /// What may stand where a secret is wanted, as a regular expression: what the module has for one, else a new variable.
+    pub(super) fn secret(&self, attribute: &str) -> Option<String> {
+        self.secrets.heads(attribute)
     }
 
     /// References to what an attribute means by its name, or as that attribute of what the block around it means by its own,
@@ -180,6 +215,15 @@ impl References {
         // New blocks may be called in several ways.
         let heads: Vec<&str> = self.fitting(Class::Text).filter(|head| !head.contains("(_[a-z]+)?")).collect();
         (!heads.is_empty()).then(|| heads.join("|"))
+    }
+
+    /// References to the blocks that a connection is to be made with, as an attribute calls them, as a regular expression.
+    pub(super) fn linked(&self, attribute: &str) -> Option<String> {
+        let exact = |link: &String| {
+            let ty = link.trim_start_matches(r"data\.").split('\\').next().unwrap_or_default();
+            called_by(attribute, ty).and_then(|called| narrowed(link, called)).unwrap_or_else(|| link.clone())
+        };
+        self.links().then(|| self.links.iter().map(exact).collect::<Vec<_>>().join("|"))
     }
 
     /// Whether there is something to make a connection with.

@@ -10,13 +10,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::rules::{At, Companion, House, Wanted, Way};
+use crate::rules::{At, Companion, House, Must, Wanted, Way};
 use crate::schema::{self, Schemas};
 use crate::source::{Block, BlockAddr, Body, RelPath, SourceFile, references};
 
-use super::companions::{Followers, New, leading_to, linkable};
+use super::companions::{Followers, New, leading_from_inside, leading_to, linkable};
 use super::names::Names;
 use super::references::References;
+use super::secrets;
 use super::typed::{self, Typed};
 use super::{Going, Grammar, GrammarError, Shapes, hcl, provider_of};
 
@@ -104,6 +105,12 @@ impl Context {
         references(&Block { keyword, labels, span: self.body.span.clone(), body: self.body.clone() })
     }
 
+    /// The paths into a block that lead to another one by their names, where none of its own attributes does.
+    fn leading_from_inside(&self, block: &BlockAddr, to: &BlockAddr) -> Vec<Vec<String>> {
+        let (Some(schema), Some(ty)) = (self.schema_of(block), to.resource_type()) else { return Vec::new() };
+        if leading_to(&schema, ty).is_empty() { leading_from_inside(&schema, ty) } else { Vec::new() }
+    }
+
     /// The attributes of a block that lead to another one by their names.
     fn leading(&self, block: &BlockAddr, to: &BlockAddr) -> Vec<String> {
         let (Some(schema), Some(ty)) = (self.schema_of(block), to.resource_type()) else { return Vec::new() };
@@ -119,7 +126,8 @@ impl Context {
         let resources = written.iter().map(|block| block.addr()).filter(|block| block.keyword == "resource");
         let to: Vec<BlockAddr> = to.map_or_else(|| resources.collect(), |to| vec![to.clone()]);
         let from = to.iter().flat_map(|to| self.leading(addr, to)).collect();
-        Links { to, from }
+        let inside = to.iter().flat_map(|to| self.leading_from_inside(addr, to)).next();
+        Links { to, from, inside }
     }
 
     fn new_blocks(&self) -> New<'_> {
@@ -187,6 +195,45 @@ impl Grammar {
     /// # Errors
     /// When a way's language does not compile.
     pub fn with_more(&self, answer: &str, more: &[Wanted]) -> Result<Option<Grammar>, GrammarError> {
+        let Some((index, way)) = self.gone(answer)? else { return Ok(None) };
+        let fit = self.context.schema_or_supposed(&self.context.target).and_then(|schema| fit_all(more, &schema));
+        let Some(more) = fit else { return Ok(None) };
+        let mut way = way.clone();
+        let before = way.target.clone();
+        more.into_iter().for_each(|wanted| wanted.join(&mut way.target));
+        if way.target == before {
+            return Ok(None);
+        }
+        let mut context = Context::clone(&self.context);
+        match index {
+            Some(index) => context.ways[index] = way,
+            None => context.found = vec![way],
+        }
+        let general = Grammar { context: Arc::new(context), ..self.clone() };
+        Ok(Some(match index {
+            Some(index) => general.way(index),
+            None => general.to_one_of(&general.context.found.iter().collect::<Vec<_>>()),
+        }))
+    }
+
+    /// The language of answers that do what an answer did with the block that it changed, and what else they like; `None`
+    /// where it is not known which way that was, or where that is more than a change of the block.
+    ///
+    /// # Errors
+    /// When a way's language does not compile.
+    pub fn once_more(&self, answer: &str) -> Result<Option<Grammar>, GrammarError> {
+        let Some((_, way)) = self.gone(answer)?.filter(|(_, way)| way.companions.is_empty()) else { return Ok(None) };
+        let held = Held::AtLeast(&way.target);
+        let target = &self.context.target;
+        let header = hcl::quote(&format!("{}\n", opening(target)));
+        let lark = stage(&self.context, &self.context.names, target, &held, |body, after| {
+            format!("start: {header} {body} \"}}\"{}\n", maybe(after.any, "added"))
+        });
+        Ok(Some(Grammar { lark, context: self.context.clone(), held: Going::Freely }))
+    }
+
+    /// The way that an answer went, with its position among the rule's own.
+    fn gone(&self, answer: &str) -> Result<Option<(Option<usize>, &Way)>, GrammarError> {
         let mut gone = None;
         for way in &self.context.found {
             if self.to_one_of(&[way]).accepts(answer)? {
@@ -198,26 +245,7 @@ impl Grammar {
                 gone = Some((Some(index), way));
             }
         }
-        let Some((index, way)) = gone else { return Ok(None) };
-        let fit = self.context.schema_or_supposed(&self.context.target).and_then(|schema| fit_all(more, &schema));
-        let Some(more) = fit else { return Ok(None) };
-        let mut way = way.clone();
-        let new = more.into_iter().filter(|wanted| !way.target.iter().any(|known| known.path == wanted.path));
-        let new: Vec<Wanted> = new.collect();
-        if new.is_empty() {
-            return Ok(None);
-        }
-        way.target.extend(new);
-        let mut context = Context::clone(&self.context);
-        match index {
-            Some(index) => context.ways[index] = way,
-            None => context.found = vec![way],
-        }
-        let general = Grammar { context: Arc::new(context), ..self.clone() };
-        Ok(Some(match index {
-            Some(index) => general.way(index),
-            None => general.to_one_of(&general.context.found.iter().collect::<Vec<_>>()),
-        }))
+        Ok(gone)
     }
 
     fn to_one_of(&self, ways: &[&Way]) -> Grammar {
@@ -237,18 +265,25 @@ impl Grammar {
         let of_target = way.companions.first().filter(|companion| companion.to.is_none());
         let companion = of_target.and_then(|companion| context.new_blocks().name_for(names, &companion.ty));
         // Where its attributes lead to the target, the companion makes the connection, else the target.
-        let led_to = companion.filter(|addr| context.leading(addr, target).is_empty());
+        let leads = |addr: &BlockAddr| {
+            !context.leading(addr, target).is_empty() || !context.leading_from_inside(addr, target).is_empty()
+        };
+        let led_to = companion.filter(|addr| !leads(addr));
         let lark = match led_to {
             None if way.target.is_empty() => format!("start: {header} \"}}\"\n"),
             Some(addr) if way.target.is_empty() => {
                 let from = context.leading(target, &addr);
                 let or_bare = if from.is_empty() { format!("\n  | {header} \"}}\"") } else { String::new() };
-                stage(context, names, target, &Held::ToLinks(Links { to: vec![addr], from }), |body, _| {
-                    format!("start: {header} {body} \"}}\"{or_bare}\n")
-                })
+                stage(
+                    context,
+                    names,
+                    target,
+                    &Held::ToLinks(Links { to: vec![addr], from, inside: None }),
+                    |body, _| format!("start: {header} {body} \"}}\"{or_bare}\n"),
+                )
             }
             led_to => {
-                let links = Links { to: led_to.into_iter().collect(), from: Vec::new() };
+                let links = Links { to: led_to.into_iter().collect(), ..Links::default() };
                 let held = Held::Narrowly(&way.target, links);
                 stage(context, names, target, &held, |body, _| format!("start: {header} {body} \"}}\"\n"))
             }
@@ -278,6 +313,11 @@ impl Grammar {
             }
             _ => {
                 let missing = undeclared(&blocks, &names, &context.named())?;
+                if missing.keyword == "variable" {
+                    let whole = format!("{written}\n\n{}", secrets::variable(&missing, &blocks));
+                    let lark = format!("start: {}\n", hcl::quote(&whole));
+                    return Some(Grammar { lark, context, held: self.held });
+                }
                 let end = if New::needs_no_body(&missing) { "}" } else { "\n" };
                 let prefix = format!("{written}\n\n{}{end}", opening(&missing));
                 names.add_new(&missing);
@@ -314,6 +354,8 @@ enum Held<'a> {
     ToNothing,
     /// An override that holds what is wanted and nothing that could be left out.
     Narrowly(&'a [Wanted], Links),
+    /// An override that holds what is wanted.
+    AtLeast(&'a [Wanted]),
     /// An override that holds what is wanted of one of these and nothing that could be left out.
     ToOneOf(&'a [&'a [Wanted]]),
     /// An override that makes a connection.
@@ -331,12 +373,14 @@ struct Links {
     to: Vec<BlockAddr>,
     /// In one of these attributes; in any that can where none is told.
     from: Vec<String>,
+    /// At this path, inside of the block.
+    inside: Option<Vec<String>>,
 }
 
 impl Links {
     fn from<'a>(&'a self, schema: &'a schema::Block, references: &References) -> Vec<&'a str> {
         match self.from.as_slice() {
-            _ if !references.links() => Vec::new(),
+            _ if !references.links() || self.inside.is_some() => Vec::new(),
             [] => linkable(schema),
             names => names.iter().map(String::as_str).collect(),
         }
@@ -353,19 +397,27 @@ fn stage(
 ) -> String {
     let new = context.new_blocks();
     let references = References::new(names, &context.schemas, block, &new);
+    let references = match *block == context.target {
+        true => references,
+        false => references.with_places(names, block, &context.target),
+    };
     let references = match held {
-        Held::ToNothing | Held::ToWhatIsNeeded | Held::ToOneOf(_) => references,
+        Held::ToNothing | Held::ToWhatIsNeeded | Held::ToOneOf(_) | Held::AtLeast(_) => references,
         Held::Narrowly(_, links) | Held::ToLinks(links) | Held::ToWhatIsAsked(_, links) => {
             references.with_links(names, &context.schemas, &links.to)
         }
     };
     let schema = match held {
-        Held::ToOneOf(_) | Held::Narrowly(..) => context.schema_or_supposed(block),
+        Held::ToOneOf(_) | Held::AtLeast(_) | Held::Narrowly(..) => context.schema_or_supposed(block),
         _ => context.schema_of(block),
     };
     // A new block is held to what all rules want as well.
     let mut wanted = match held {
-        Held::ToWhatIsAsked(wanted, _) => wanted.to_vec(),
+        Held::ToWhatIsAsked(wanted, links) => {
+            let inside = links.inside.as_ref().filter(|_| references.links());
+            let inside = inside.map(|path| Wanted::new(path.clone(), Must::Exist));
+            wanted.iter().cloned().chain(inside).collect()
+        }
         _ => Vec::new(),
     };
     if let (Some(schema), "resource", Some(ty)) = (&schema, block.keyword.as_str(), block.labels.first()) {
@@ -379,6 +431,7 @@ fn stage(
             let mut typed = Typed::new(&references);
             let body = match held {
                 Held::Narrowly(wanted, _) => typed.narrow(schema, &context.body, wanted),
+                Held::AtLeast(wanted) => typed.at_least(schema, &context.body, wanted),
                 Held::ToOneOf(targets) => {
                     let bodies: Vec<String> =
                         targets.iter().map(|wanted| typed.narrow(schema, &context.body, wanted)).collect();
@@ -413,11 +466,11 @@ fn opening(block: &BlockAddr) -> String {
     format!("{}{labels} {{", block.keyword)
 }
 
-/// The first resource or data source that an answer names and that neither it nor the module declares, but for what the
+/// The first resource, data source or variable that an answer names and that neither it nor the module declares, but for what the
 /// target names as it stands: that is somebody else's matter.
 fn undeclared(blocks: &[&Block], names: &Names, before: &[BlockAddr]) -> Option<BlockAddr> {
     let named = blocks.iter().flat_map(|block| references(block));
-    let mut blocks = named.filter(|addr| matches!(addr.keyword.as_str(), "resource" | "data"));
+    let mut blocks = named.filter(|addr| matches!(addr.keyword.as_str(), "resource" | "data" | "variable"));
     blocks.find(|addr| !names.declare(addr) && !before.contains(addr))
 }
 

@@ -449,3 +449,65 @@ fn what_has_no_language_is_an_error() {
     };
     assert_eq!(compile(scope).unwrap_err(), GrammarError::Label(target.addr()));
 }
+
+#[test]
+fn a_new_block_is_put_beside_its_target() {
+    let module = "resource \"azurerm_resource_group\" \"main\" {\n}\n\
+        resource \"azurerm_disk_encryption_set\" \"d\" {\n  location = \"westeurope\"\n}\n";
+    let target = BlockAddr::resource("azurerm_disk_encryption_set", "d");
+    let identity = |location: &str, group: &str| {
+        format!(
+            "resource \"azurerm_disk_encryption_set\" \"d\" {{\n  auto_key_rotation_enabled = true\n}}\n\n\
+             resource \"azurerm_user_assigned_identity\" \"d\" {{\n  name = \"d\"\n  location = {location}\n  \
+             resource_group_name = {group}\n}}"
+        )
+    };
+    let grammar = grammar_for(&target, module);
+    let group = "azurerm_resource_group.main.name";
+    assert!(accepts(&grammar, &identity("\"westeurope\"", group)));
+    assert!(!accepts(&grammar, &identity("\"eastus\"", group)));
+    assert!(!accepts(&grammar, &identity("\"westeurope\"", "azurerm_key_vault.d.id")));
+}
+
+#[test]
+fn a_secret_is_a_variable_that_has_to_be_given() {
+    let module = "resource \"aws_db_instance\" \"main\" {\n}\n";
+    let with = |secret: &str| format!("resource \"aws_db_instance\" \"main\" {{\n  password = {secret}\n}}");
+    let variable = |name: &str| {
+        format!(
+            "\n\nvariable \"{name}\" {{\n  type        = string\n  description = \"Secret of aws_db_instance.main: to be \
+             given from outside of the code.\"\n  default     = \"\"\n  sensitive   = true\n}}"
+        )
+    };
+    let grammar = |module: &str| grammar_for(&BlockAddr::resource("aws_db_instance", "main"), module);
+    assert!(accepts(&grammar(module), &(with("var.password") + &variable("password"))));
+    for refused in [with("\"hunter2\""), with("\"\""), with("var.password"), with("var.other") + &variable("other")] {
+        assert!(!accepts(&grammar(module), &refused), "{refused}");
+    }
+    let has = format!("{module}variable \"db_password\" {{\n}}\nresource \"random_password\" \"db\" {{\n}}\n");
+    assert!(accepts(&grammar(&has), &with("var.db_password")));
+    assert!(accepts(&grammar(&has), &with("random_password.db.result")));
+    let taken = format!("{module}variable \"password\" {{\n}}\n");
+    assert!(accepts(&grammar(&taken), &with("var.password")));
+}
+
+#[test]
+fn a_connection_is_made_where_names_lead_to_it_inside_of_a_block_too() {
+    let companion = Companion { ty: "azurerm_private_endpoint".to_owned(), to: None, wanted: Vec::new() };
+    let way = Way { companions: vec![companion], ..Way::default() };
+    let module = "resource \"azurerm_key_vault\" \"v\" {\n  location = \"x\"\n  resource_group_name = \"g\"\n}\n\
+        resource \"azurerm_subnet\" \"s\" {\n}\n";
+    let grammar = going(&BlockAddr::resource("azurerm_key_vault", "v"), module, vec![way]).ways().remove(0);
+    let endpoint = |to: &str, subnet: &str| {
+        format!(
+            "resource \"azurerm_key_vault\" \"v\" {{\n}}\n\nresource \"azurerm_private_endpoint\" \"v\" {{\n  name = \"v\"\n  \
+             location = \"x\"\n  resource_group_name = \"g\"\n  subnet_id = {subnet}\n  private_service_connection {{\n    \
+             name = \"v\"\n    private_connection_resource_id = {to}\n    is_manual_connection = false\n  }}\n}}"
+        )
+    };
+    let (vault, subnet) = ("azurerm_key_vault.v.id", "azurerm_subnet.s.id");
+    assert!(accepts(&grammar, &endpoint(vault, subnet)));
+    for (to, subnet) in [("azurerm_key_vault.v.name", subnet), (vault, vault), ("\"x\"", subnet)] {
+        assert!(!accepts(&grammar, &endpoint(to, subnet)), "{to} {subnet}");
+    }
+}

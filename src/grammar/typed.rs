@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use crate::rules::{At, Must, Wanted};
 use crate::schema::{self, Attribute, Block, NestedBlock, Nesting, Type, Usage};
+use crate::secret;
 use crate::source::Body;
 
 use super::companions::refers;
@@ -178,6 +179,11 @@ impl<'a> Typed<'a> {
         self.body(schema, 1, Form { over: Some(body), wanted: wanted.iter().collect(), ..Form::default() })
     }
 
+    /// The same for one that must hold what is wanted.
+    pub(super) fn at_least(&mut self, schema: &'a Block, body: &'a Body, wanted: &'a [Wanted]) -> String {
+        self.body(schema, 1, Form { over: Some(body), wanted: wanted.iter().collect(), must: true, ..Form::default() })
+    }
+
     /// The same for one that must hold what is wanted, and nothing that could be left out.
     pub(super) fn narrow(&mut self, schema: &'a Block, body: &'a Body, wanted: &'a [Wanted]) -> String {
         let wanted = wanted.iter().collect();
@@ -212,15 +218,16 @@ impl<'a> Typed<'a> {
     /// A block's body that begins with a reference in one of these attributes; without any, it begins as it likes.
     fn linked(&mut self, schema: &'a Block, form: Form<'a>, links: &[&str]) -> String {
         let pieces = self.pieces(schema, 1, &form);
-        let link = |(at, piece): (usize, &Piece)| {
+        let mut link = |(at, piece): (usize, &Piece)| {
             let attribute = schema.attributes.get(&piece.name).filter(|_| links.contains(&piece.name.as_str()))?;
+            let link = self.link(&piece.name)?;
             let value = match attribute.ty {
-                Type::List(_) | Type::Set(_) => format!("\"[\" {LINK} \"]\""),
-                _ => LINK.to_owned(),
+                Type::List(_) | Type::Set(_) => format!("\"[\" {link} \"]\""),
+                _ => link,
             };
             Some((at, format!("\"  {} = \" {value} \"\\n\"", piece.name)))
         };
-        let links: Vec<(usize, String)> = pieces.iter().enumerate().filter_map(link).collect();
+        let links: Vec<(usize, String)> = pieces.iter().enumerate().filter_map(&mut link).collect();
         match (links.is_empty(), form.over) {
             (false, _) => self.permutation(&pieces, Start::With(links)),
             (true, Some(_)) => self.permutation(&pieces, Start::Something),
@@ -253,7 +260,10 @@ impl<'a> Typed<'a> {
         }
         let required = attribute.usage == Usage::Required;
         let must_be = form.must_be(name);
-        let least = u32::from(required && form.over.is_none() || must_be.is_some() && form.must);
+        let is_new = form.over.is_none();
+        let place = if is_new && depth == 1 { self.references.place(name) } else { None };
+        let is_beside = place.is_some_and(|(_, is_own)| is_own);
+        let least = u32::from(required && is_new || must_be.is_some() && form.must || is_beside);
         if form.narrow && least == 0 {
             return None;
         }
@@ -272,9 +282,18 @@ impl<'a> Typed<'a> {
         };
         let value = match literals {
             Some(literals) => literals,
+            None if attribute.ty == Type::String && secret::is_name_of_one(name) => self.secret(name)?,
+            None if let Some((texts, _)) = place
+                && attribute.ty == Type::String =>
+            {
+                texts.iter().map(|text| super::hcl::quote(text)).collect::<Vec<_>>().join(" | ")
+            }
             // It is wanted because of the block that it leads to.
             None if form.narrow && must_be.is_some() && attribute.ty == Type::String && self.references.links() => {
                 format!("{LINK} | {LINKING}")
+            }
+            None if form.bare && must_be.is_some() && attribute.ty == Type::String && self.references.links() => {
+                self.link(name)?
             }
             None if form.narrow && attribute.ty == Type::String => {
                 let wanted = form.wanted_of(name).first().copied();
@@ -287,6 +306,12 @@ impl<'a> Typed<'a> {
                     None => self.value(&attribute.ty, depth),
                 }
             }
+            None if form.bare && attribute.ty == Type::String => match self.references.meant(name, None) {
+                Some(heads) => self.terminal(&format!("/{heads}/")),
+                // What it would refer to, nobody knows.
+                None if !required && (name.ends_with("_id") || name.ends_with("_arn")) => return None,
+                None => self.value(&attribute.ty, depth),
+            },
             None if form.narrow && must_be.is_some_and(Must::is_open) => {
                 let failing = failing(must_be, name, form.over);
                 match &attribute.ty {
@@ -414,6 +439,18 @@ impl<'a> Typed<'a> {
             Some(heads) => format!("{other} | {}", self.terminal(&format!("/{heads}/"))),
             None => other,
         }
+    }
+
+    /// A reference to one of the blocks that a connection is to be made with, as an attribute calls it.
+    fn link(&mut self, attribute: &str) -> Option<String> {
+        let heads = self.references.linked(attribute)?;
+        Some(self.terminal(&format!("/{heads}/")))
+    }
+
+    /// What stands for a secret; `None` where nothing can.
+    fn secret(&mut self, attribute: &str) -> Option<String> {
+        let heads = self.references.secret(attribute)?;
+        Some(self.terminal(&format!("/{heads}/")))
     }
 
     /// A number above nothing that is none of these.
@@ -551,10 +588,13 @@ impl<'a> Typed<'a> {
     }
 }
 
-/// Attributes that no fix sets though the schema lets it: the id that a provider gives, and all tags with the provider's
-/// own among them.
+/// Attributes that no fix sets though the schema lets it: the id that a provider gives, all tags with the provider's
+/// own among them, and write-only arguments (Terraform language, "Use temporary write-only arguments"), of which nothing can
+/// be proven.
 fn is_left_out(name: &str, attribute: &Attribute, depth: usize) -> bool {
-    depth == 1 && attribute.usage == Usage::OptionalComputed && matches!(name, "id" | "tags_all")
+    name.ends_with("_wo")
+        || name.ends_with("_wo_version")
+        || depth == 1 && attribute.usage == Usage::OptionalComputed && matches!(name, "id" | "tags_all")
 }
 
 /// A name for rules of a type, the same for the same type.

@@ -87,7 +87,7 @@ impl Wanted {
     }
 
     /// Adds itself to what is known.
-    pub(super) fn join(self, known: &mut Vec<Self>) {
+    pub fn join(self, known: &mut Vec<Self>) {
         match known.iter_mut().find(|same| same.path == self.path && same.at == self.at) {
             Some(same) => same.must = std::mem::replace(&mut same.must, Must::Exist).and(self.must),
             None => known.push(self),

@@ -90,9 +90,11 @@ impl Way {
         ways
     }
 
-    /// Whether it is about something that stands in a body.
-    pub fn touches(&self, body: &Body) -> bool {
-        self.target.iter().any(|wanted| !found(body, &wanted.path).is_empty())
+    /// Whether something that stands in a body would be undone by it: all that it is about, but for a value that is known to
+    /// fail and makes room for another one.
+    pub fn undoes(&self, body: &Body) -> bool {
+        let is_room = |wanted: &Wanted| matches!(wanted.must, Must::NotBe(_));
+        self.target.iter().filter(|wanted| !is_room(wanted)).any(|wanted| !found(body, &wanted.path).is_empty())
     }
 
     /// Whether something is lost by it: taken out, emptied, switched off, made another thing.

@@ -26,6 +26,8 @@ CHANGES = 5
 FRONTIER = 24
 # A text that no rule knows, a number that none does, and what is appended to see whether a text may go on.
 TEXT, NUMBER, MORE = "caulk-explores", 987654, "-caulk"
+# The version of an image or a package, as a text ends with it.
+TAG, LATEST = ":1.0", ":latest"
 ABSENT = object()
 # What blocks of a type are told apart by: with another one, it is another block.
 NAMES = {"name", "id", "key", "namespace", "rule_id", "sid"}
@@ -264,7 +266,9 @@ class Explorer:
             flags = [value for value in self.values if isinstance(value, bool)]
             versions = [text + ".0" for text in self.texts if VERSION.fullmatch(text)]
             durations = [f"{n}s" for n in self.numbers if n > 0]
-            return [*self.texts, *versions, *(str(n) for n in self.numbers), *durations, *flags, TEXT]
+            names = [v.removesuffix(LATEST) for v in values_at(conf, path) if isinstance(v, str) and not EXPRESSION.search(v)]
+            tagged = [name + TAG for name in names or [TEXT] if name and ":" not in name]
+            return [*self.texts, *versions, *(str(n) for n in self.numbers), *durations, *flags, TEXT, *tagged]
         if kind == "any":
             return [True, False, *self.texts, *self.numbers, TEXT]
         outer, inner = next(iter(kind.items())) if isinstance(kind, dict) else (None, None)
@@ -487,6 +491,10 @@ class Explorer:
         if kind != "bool":
             if anything in values or self.passes((*before, Change(change.path, anything, at, change.new))):
                 return told | self.anything_but(change, before)
+        if kind == "string" and all(isinstance(v, str) and v.endswith(TAG) for v in values):
+            # Which version, the rule does not say.
+            open = self.anything_but(change, before)
+            return told | open | {"but": list(dict.fromkeys([*open.get("but", []), *(v.removesuffix(TAG) + LATEST for v in values)]))}
         if kind == "string" and all(isinstance(v, str) for v in values):
             # A text that may go on was only the start of one.
             if self.passes((*before, Change(change.path, values[0] + MORE, at, change.new))):

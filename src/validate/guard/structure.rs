@@ -51,8 +51,14 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
         for name in named(block).difference(&known).filter(|name| has_no_default(change.after, &dir, name)) {
             guarded.review.push(format!("{addr}: {name} has no default: what it is set to decides"));
         }
-        if addr.keyword == "variable" && block.body.attribute("default").is_none() {
-            guarded.reasons.push(format!("{addr} has no default, so the module could no longer be planned as it is"));
+        if addr.keyword == "variable" {
+            match block.body.attribute("default").map(Attribute::as_str) {
+                None => guarded
+                    .reasons
+                    .push(format!("{addr} has no default, so the module could no longer be planned as it is")),
+                Some(Some("")) => guarded.review.push(format!("{addr} has to be given a value: its default is empty")),
+                Some(_) => {}
+            }
         }
     }
     if let (Some(before), Some((_, after))) = (target_before, change.after.find(&dir, change.target)) {

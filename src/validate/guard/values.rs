@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::secret;
 use crate::source::{BlockAddr, Body, Item, SourceFile};
 
 use super::{Change, Guarded, pattern};
@@ -61,15 +62,6 @@ static AWS_OWN: LazyLock<Regex> = LazyLock::new(|| pattern("^arn:aws[a-z-]*:iam:
 
 /// A bucket's ARN holds no account, only the bucket's name.
 static BUCKET_ARN: LazyLock<Regex> = LazyLock::new(|| pattern(r"arn:aws[a-z-]*:s3:::([a-z0-9][a-z0-9.-]*)"));
-
-static SECRET_NAME: LazyLock<Regex> = LazyLock::new(|| {
-    let names = "password|passwd|passphrase|secret|secret_(key|string|data|value)|private_key|access_key|account_key|\
-                 shared_key|psk|api_key|token|credentials|connection_string";
-    pattern(&format!("(?i)(^|_)({names})$"))
-});
-
-static SECRET_VALUE: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"\b(AKIA|ASIA)[0-9A-Z]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY|\bghp_[0-9A-Za-z]{36}\b"));
 
 static INTERPOLATION: LazyLock<Regex> = LazyLock::new(|| pattern(r"\$\{[^{}]*\}"));
 
@@ -149,14 +141,14 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
     for (name, text) in own.into_iter().chain(entries) {
         // What is left when all that is computed is taken away.
         let written = INTERPOLATION.replace_all(&text, "");
-        if !stood(&text) && SECRET_NAME.is_match(&name) && written.contains(char::is_alphanumeric) {
+        if !stood(&text) && secret::is_name_of_one(&name) && written.contains(char::is_alphanumeric) {
             guarded.reasons.push(format!("{addr}: {path}: {name}: a secret must not be written down"));
         }
     }
     let strings = STRING.captures_iter(value).filter_map(|c| Some(c.get(1)?.as_str()));
     for text in strings.filter(|text| !text.is_empty() && !stood(text)) {
         let mut refuse = |why: String| guarded.reasons.push(format!("{addr}: {path}: {why}"));
-        if SECRET_VALUE.is_match(text) {
+        if secret::is_in(text) {
             refuse("a secret must not be written down".to_owned());
         }
         if names_another(addr, path, text) && !names.contains(text) {
