@@ -222,7 +222,7 @@ impl Row {
 /// A reason's gate and the words of it that do not name anything.
 fn general(reason: &str) -> String {
     let named = |word: &&str| !word.contains(|c: char| c.is_ascii_digit() || "._\"`".contains(c));
-    let first = reason.split(';').next().unwrap_or_default();
+    let first = reason.split([';', '(']).next().unwrap_or_default();
     first.split_whitespace().filter(named).take(9).collect::<Vec<_>>().join(" ")
 }
 

@@ -14,11 +14,19 @@ pub(super) fn literals(values: &[Value], ty: &Type, depth: usize) -> Option<Stri
             literals.push(literal);
         }
     }
-    let quoted = literals.iter().map(|literal| super::hcl::quote(literal)).collect::<Vec<_>>().join(" | ");
+    // Where it says nothing of an entry but that there is to be one, any text may stand.
+    let quoted = |literal: &String| literal.split(ANY).map(super::hcl::quote).collect::<Vec<_>>().join(" STRING ");
+    let quoted = literals.iter().map(quoted).collect::<Vec<_>>().join(" | ");
     (!quoted.is_empty()).then_some(quoted)
 }
 
+/// Stands for any text in a literal.
+const ANY: char = '\u{1}';
+
 fn literal(value: &Value, ty: &Type, depth: usize) -> Option<String> {
+    if value.is_null() && *ty == Type::String {
+        return Some(ANY.to_string());
+    }
     let bare = match value {
         Value::String(text) => text.clone(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
@@ -69,13 +77,27 @@ pub(super) fn failing(must_be: Option<&Must>, name: &str, over: Option<&Body>) -
     failing
 }
 
-/// A text as a regular expression between slashes.
+/// A text as a regular expression between slashes. What needs no escape gets none: `\<` is the start of a word.
 pub(super) fn escape(text: &str) -> String {
     text.chars().fold(String::new(), |mut escaped, c| {
-        if c.is_ascii() && !c.is_ascii_alphanumeric() && c != ' ' && c != '"' {
+        if r"\.+*?()|[]{}^$#&-~/".contains(c) {
             escaped.push('\\');
         }
         escaped.push(c);
         escaped
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape;
+
+    #[test]
+    fn a_text_is_the_only_word_of_its_expression() {
+        for text in ["<nw>/0", "0.0.0.0/0", "*", "a+b?(c)|[d]{e}^$", "x\\y", "tls-1_2 & ~#"] {
+            let expression = regex::Regex::new(&format!("^(?:{})$", escape(text))).unwrap();
+            assert!(expression.is_match(text), "{text}");
+            assert!(!expression.is_match(&format!("{text}x")), "{text}");
+        }
+    }
 }

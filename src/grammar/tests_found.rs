@@ -24,6 +24,7 @@ fn finding(target: &str, module: &str, ways: &[&[Wanted]]) -> Grammar {
         ways: Vec::new(),
         found: ways.iter().map(|target| Way { target: target.to_vec(), ..Way::default() }).collect(),
         house: Arc::default(),
+        knowledge: Arc::default(),
         shapes: Shapes::default(),
         supposed: None,
     })
@@ -302,6 +303,7 @@ fn an_attribute_that_means_a_block_refers_to_one() {
             ways: Vec::new(),
             found: vec![Way { target: way.to_vec(), ..Way::default() }],
             house: Arc::default(),
+            knowledge: Arc::default(),
             shapes: Shapes::default(),
             supposed: None,
         };
@@ -331,6 +333,7 @@ fn a_type_without_a_schema_is_held_to_ways_by_what_is_supposed_of_it() {
         ways: Vec::new(),
         found: vec![Way { target: target.clone(), ..Way::default() }],
         house: Arc::default(),
+        knowledge: Arc::default(),
         shapes: Shapes::default(),
         supposed,
     };
@@ -338,4 +341,19 @@ fn a_type_without_a_schema_is_held_to_ways_by_what_is_supposed_of_it() {
     let sentence = "resource \"made_up\" \"a\" {\n  log {\n    on = true\n  }\n}";
     assert_eq!(grammar.only_sentence().unwrap().as_deref(), Some(sentence));
     assert_eq!(compile(scope(None)).unwrap().found(), 0);
+}
+
+#[test]
+fn an_entry_that_only_has_to_be_there_may_be_any_text() {
+    let module = "resource \"kubernetes_pod\" \"a\" {\n  spec {\n    container {\n      name = \"x\"\n    }\n  }\n}\n";
+    let limits = wanted("spec.container.resources.limits", be(json!([{ "memory": null }])));
+    let grammar = finding("kubernetes_pod", module, &[&[limits]]).one_of_found(&[]).unwrap().unwrap();
+    let answer = |memory: &str| {
+        format!(
+            "resource \"kubernetes_pod\" \"a\" {{\n  spec {{\n    container {{\n      resources {{\n        limits = {{\n          \
+             memory = {memory}\n        }}\n      }}\n    }}\n  }}\n}}"
+        )
+    };
+    assert!(accepts(&grammar, &answer("\"128Mi\"")));
+    assert!(!accepts(&grammar, &answer("true")) && !accepts(&grammar, &answer("null")));
 }

@@ -28,6 +28,8 @@ FRONTIER = 24
 TEXT, NUMBER, MORE = "caulk-explores", 987654, "-caulk"
 # The version of an image or a package, as a text ends with it.
 TAG, LATEST = ":1.0", ":latest"
+# What switches something on, in maps of texts.
+FLAGS = [True, "true", "TRUE", "on"]
 ABSENT = object()
 # What blocks of a type are told apart by: with another one, it is another block.
 NAMES = {"name", "id", "key", "namespace", "rule_id", "sid"}
@@ -279,7 +281,7 @@ class Explorer:
         if outer == "map":
             old = dict(present[0]) if isinstance(present[0], dict) else {}
             texts = self.texts[:24]
-            values = [True, "true", "TRUE", "on", *texts]
+            values = [*FLAGS, *texts]
             return [old | {k: v} for k in texts for v in values if k != v][:400]
         return []
 
@@ -469,6 +471,11 @@ class Explorer:
             present = values_at(self.conf, change.path)
             old = present[0] if present and isinstance(present[0], dict) else {}
             values = [{k: v for k, v in value.items() if k not in old or old[k] != v} for value in values]
+            # A flag that does as any text would says that there is to be one.
+            opened = [{k: None for k in value} for value in values if all(v in FLAGS for v in value.values())]
+            texts = old | dict.fromkeys(opened[0], TEXT) if opened else None
+            if texts and self.passes((*before, Change(change.path, texts, told["at"], change.new))):
+                values = opened[:1]
             return told | {"must": "be", "values": values}
         if kind is None:
             # A step on the way to what passes: its value is as it was tried.
@@ -493,12 +500,11 @@ class Explorer:
                 return told | self.anything_but(change, before)
         if kind == "string" and all(isinstance(v, str) and v.endswith(TAG) for v in values):
             # Which version, the rule does not say.
-            open = self.anything_but(change, before)
-            return told | open | {"but": list(dict.fromkeys([*open.get("but", []), *(v.removesuffix(TAG) + LATEST for v in values)]))}
+            return told | self.anything_but(change, before)
         if kind == "string" and all(isinstance(v, str) for v in values):
             # A text that may go on was only the start of one.
             if self.passes((*before, Change(change.path, values[0] + MORE, at, change.new))):
-                return told | {"must": "exist"}
+                return told | self.anything_but(change, before)
         return told | {"must": "be", "values": values}
 
     def anything_but(self, change, before):
@@ -512,6 +518,10 @@ class Explorer:
         plain = [v for v in failed if isinstance(v, (str, int, float)) and not isinstance(v, bool) and v not in ("", TEXT, NUMBER)]
         # Expressions are evaluated by others.
         plain = [v for v in plain if not (isinstance(v, str) and EXPRESSION.search(v))]
+        # Without a version, or with one that moves, it is the same.
+        if any(text in LATEST for text in self.texts if len(text) > 1):
+            present = values_at(self.conf, change.path)
+            plain += [v + LATEST for v in plain if v in present and isinstance(v, str) and ":" not in v]
         return {"must": "exist", "but": list(dict.fromkeys(plain))}
 
     def is_from(self, change, value):

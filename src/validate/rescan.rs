@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::finding::Finding;
 use crate::scanner::{CheckKey, Scan};
 
 /// The keys of a scan that comparisons need; findings are dropped.
@@ -11,14 +12,14 @@ pub(super) struct Keys {
     pub(super) passed: BTreeSet<CheckKey>,
     pub(super) skipped: BTreeSet<CheckKey>,
     pub(super) parse_errors: BTreeSet<String>,
-    /// The way out as the scanner tells it, by rule.
-    resolutions: BTreeMap<String, String>,
+    /// What the rules that fail are about, with the way out where the scanner tells one.
+    told: BTreeMap<String, String>,
 }
 
 impl Keys {
-    /// That a rule fails on a block, with the way out where the scanner tells one.
+    /// That a rule fails on a block, and what it is about.
     pub(super) fn fails(&self, key: &CheckKey) -> String {
-        let told = self.resolutions.get(&key.rule).map(|way| format!(" ({way})")).unwrap_or_default();
+        let told = self.told.get(&key.rule).map(|told| format!(" ({told})")).unwrap_or_default();
         format!("{} fails on {}{told}", key.rule, key.resource)
     }
 
@@ -30,9 +31,13 @@ impl Keys {
 
 impl From<&Scan> for Keys {
     fn from(scan: &Scan) -> Self {
-        let told = scan.failed.iter().filter_map(|f| Some((f.rule.clone(), f.hints.resolution.clone()?)));
+        let told = |finding: &Finding| {
+            let parts = [Some(finding.message.as_str()), finding.hints.resolution.as_deref()];
+            let told: Vec<&str> = parts.into_iter().flatten().map(str::trim).filter(|text| !text.is_empty()).collect();
+            (!told.is_empty()).then(|| (finding.rule.clone(), told.join(" → ")))
+        };
         Self {
-            resolutions: told.collect(),
+            told: scan.failed.iter().filter_map(told).collect(),
             failed: scan.failed_keys.clone(),
             passed: scan.passed_keys.clone(),
             skipped: scan.skipped_keys.clone(),

@@ -51,6 +51,13 @@ resource "aws_ebs_volume" "disk" {
 resource "google_kms_crypto_key" "key" {
   name = "k"
 }
+resource "kubernetes_pod" "pod" {
+  spec {
+    container {
+      image = "nginx"
+    }
+  }
+}
 "#;
 
 /// Each alternative as `path=values`, joined.
@@ -109,6 +116,12 @@ fn rules_that_are_code_show_what_satisfies_them() {
     assert_eq!(headers[0].matches(" & ").count(), 3, "{headers:?}");
     assert_eq!(of("CKV_AWS_189", "aws_ebs_volume", "disk"), ["kms_key_id=*"]);
     assert_eq!(of("CKV_GCP_82", "google_kms_crypto_key", "key"), ["lifecycle.prevent_destroy=[true]"]);
+    // Which version, and how much, the rules do not say.
+    let image = of("CKV_K8S_14", "kubernetes_pod", "pod");
+    assert!(image.len() == 1 && image[0].starts_with("spec.container.image!["), "{image:?}");
+    assert!(image[0].contains(r#""nginx","nginx:latest""#), "{image:?}");
+    let limit = of("CKV_K8S_11", "kubernetes_pod", "pod");
+    assert_eq!(limit, [r#"spec.container.resources.limits=[{"cpu":null}]"#]);
     // It does not fail there.
     assert!(of("CKV_AWS_3", "aws_ebs_volume", "disk").is_empty());
     assert!(of("CKV_NONE_1", "aws_ebs_volume", "disk").is_empty());
