@@ -10,6 +10,7 @@ mod conditions;
 mod graph;
 mod holds;
 mod house;
+mod kin;
 mod text;
 mod wanted;
 mod ways;
@@ -23,6 +24,7 @@ use crate::finding::Finding;
 
 pub use cache::{WishesError, house, wishes};
 pub use house::House;
+pub use kin::kin;
 pub use text::names_of;
 pub use wanted::{Alternatives, At, Explored, Must, TRAFFIC, Wanted};
 pub use ways::{Companion, Surroundings, Way};
