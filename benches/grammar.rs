@@ -32,6 +32,7 @@ fn grammar_of(schemas: &Schemas, ty: &str) -> Option<Grammar> {
         ways: Vec::new(),
         found: Vec::new(),
         house: Arc::default(),
+        knowledge: Arc::default(),
         shapes: Shapes::default(),
         supposed: None,
     })

@@ -27,6 +27,7 @@ pub mod report;
 pub mod scanner;
 
 // Understand.
+pub mod knowledge;
 pub mod rules;
 pub mod schema;
 pub mod source;

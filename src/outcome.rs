@@ -276,7 +276,7 @@ pub struct RunReport {
     pub tools: Vec<ToolVersion>,
     /// The model; `None` when no finding needed it.
     pub model: Option<ModelIdentity>,
-    /// SHA-256 over the prompt files.
+    /// SHA-256 over the prompt files and those of knowledge.
     pub prompts_sha256: String,
     /// Seed of the sampling.
     pub seed: u64,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -10,6 +10,7 @@ use crate::cache::Cache;
 use crate::engine::{self, Effort, Forced, Inputs, Job, LocalModel, Replay, Writer};
 use crate::exit::{ExitStatus, Failure};
 use crate::grammar;
+use crate::knowledge::Knowledge;
 use crate::model::{self, Model, ModelError};
 use crate::outcome::{ModelIdentity, RunReport, ToolVersion};
 use crate::progress::{Progress, Unit};
@@ -50,6 +51,10 @@ pub struct Options {
     /// Folder of prompts to use instead of the built-in ones
     #[arg(long, value_name = "DIR")]
     pub prompts: Option<PathBuf>,
+    /// Folder of files that say what no scanner knows: notes on rules, what new blocks must hold, keys and other values of your
+    /// own house (repeatable); `caulk.toml` in the scanned folder is read as well
+    #[arg(long, value_name = "DIR")]
+    pub knowledge: Vec<PathBuf>,
     /// Take the answers from the audit.jsonl of an earlier run instead of the model, and prove them again
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
@@ -67,6 +72,7 @@ fn temperature(text: &str) -> Result<f64, String> {
 pub struct Engine<'a> {
     options: &'a Options,
     prompts: Prompts,
+    knowledge: Arc<Knowledge>,
     schemas: Schemas,
     writer: Loading,
     /// Checkov, where it is there.
@@ -74,19 +80,21 @@ pub struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
-    /// Starts everything: the model loads and the scanner imports while the caller reads what else there is.
+    /// Starts everything: the model loads and the scanner imports while the caller reads what else there is. `scanned` is
+    /// the folder whose own knowledge is read, if it is one project's.
     ///
     /// # Errors
     /// When prompts, schemas, model or scanner are not there or not what they should be.
-    pub fn start(options: &'a Options, cache: &Cache) -> Result<Self, Failure> {
+    pub fn start(options: &'a Options, scanned: Option<&Path>, cache: &Cache) -> Result<Self, Failure> {
         let prompts = match &options.prompts {
             Some(dir) => Prompts::load(dir)?,
             None => Prompts::embedded()?,
         };
+        let knowledge = Arc::new(Knowledge::load(&options.knowledge, scanned)?);
         let schemas = Schemas::open(&cache.schemas_dir())?;
         let writer = start_loading(options, cache)?;
         let checkov = cache.checkov_python().map(|python| CheckovWorker::start(&python)).transpose()?;
-        Ok(Self { options, prompts, schemas, writer, checkov })
+        Ok(Self { options, prompts, knowledge, schemas, writer, checkov })
     }
 
     /// Runs it. Gives the rulebook along, for those who look into the run.
@@ -103,11 +111,19 @@ impl<'a> Engine<'a> {
             job,
             wishes: &rulebook.wishes,
             house: rulebook.house.clone(),
+            knowledge: self.knowledge.clone(),
             companion_types: &rulebook.companion_types,
             prompts: &self.prompts,
             versions,
         };
-        let tools = Tools { checkov: self.checkov, trivy, terraform, schemas: self.schemas, plan: options.plan };
+        let tools = Tools {
+            checkov: self.checkov,
+            trivy,
+            terraform,
+            schemas: self.schemas,
+            plan: options.plan,
+            given: self.knowledge.texts(),
+        };
         let level = Effort::of(options.effort);
         let effort = Effort {
             candidates: options.candidates.map_or(level.candidates, NonZeroUsize::get),

@@ -61,7 +61,7 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
         );
     }
     output::bundle::check_target(&args.out)?;
-    let mut engine = Engine::start(&args.engine, cache)?;
+    let mut engine = Engine::start(&args.engine, None, cache)?;
     let tree = super::load(&root, &[RelPath::default()])?;
     let worker = engine.checkov.as_mut().ok_or_else(missing)?;
     let before = scan(worker, &root, "scanning", progress)?;

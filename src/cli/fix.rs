@@ -74,7 +74,7 @@ pub enum Format {
 pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus, Failure> {
     let (root, scope) = scanner::scope(&args.paths)?;
     output::bundle::check_target(&args.out)?;
-    let mut engine = Engine::start(&args.engine, cache)?;
+    let mut engine = Engine::start(&args.engine, Some(&root), cache)?;
     // All of the root: what is in scope may refer to, or be called from, what is not.
     let tree = super::load(&root, &[RelPath::default()])?;
     let found = findings(args, &root, &scope, engine.checkov.as_mut(), progress)?;

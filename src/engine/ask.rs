@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::finding::{Finding, Tool};
 use crate::grammar::{self, Grammar, Names, Scope, Shapes};
+use crate::knowledge::Knowledge;
 use crate::model::Sampling;
 use crate::outcome::{Attempt, Judgement, Led};
 use crate::prompt::{Ask, Prompts, Refusal};
@@ -103,6 +104,17 @@ impl Try {
     }
 }
 
+/// The questions after what several rules want, those of the first one first.
+pub(super) fn in_order(asked: Vec<Vec<Question>>) -> Vec<Question> {
+    let mut all = Vec::new();
+    for questions in asked {
+        let before =
+            all.iter().map(|question: &Question| question.rank + question.ways.len().max(1)).max().unwrap_or(0);
+        all.extend(questions.into_iter().map(|question| Question { rank: before + question.rank, ..question }));
+    }
+    all
+}
+
 /// The tries at a finding, in order. The rule's own ways were gone in the first round.
 pub(super) fn tries(questions: &[Question], effort: &Effort, first_round: bool) -> Vec<Try> {
     let mut tries = Vec::new();
@@ -131,6 +143,8 @@ pub(super) struct Rules<'a> {
     pub explored: &'a Alternatives,
     /// What all rules want of new blocks.
     pub house: &'a Arc<House>,
+    /// What people know.
+    pub knowledge: &'a Arc<Knowledge>,
     /// The resource types that it knows.
     pub types: &'a BTreeSet<String>,
     /// Whether a file may be changed: it is in scope, and no link.
@@ -205,6 +219,7 @@ fn question(
         ways,
         found,
         house: rules.house.clone(),
+        knowledge: rules.knowledge.clone(),
         shapes: shapes_of(tree, case, wish),
         supposed: supposed.then(|| self::supposed(tree, case, wish)),
     };
@@ -219,7 +234,9 @@ fn question(
         Some(ty) => hinted.for_type(ty),
         None => hinted,
     };
-    let wish = hinted.to_prompt(WISH_CHARS);
+    let mut wish = hinted.to_prompt(WISH_CHARS);
+    let ty = case.block.resource_type().unwrap_or_default();
+    rules.knowledge.notes(&case.finding.rule, ty).for_each(|note| wish.extend(["\n", note]));
     let ways = grammar.ways();
     Ok(Question {
         case: case.clone(),

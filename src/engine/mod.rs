@@ -12,17 +12,18 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::exit::{ExitStatus, Failure};
-use crate::finding::Finding;
+use crate::finding::{Finding, Tool};
 use crate::interrupt::{self, Interrupted};
+use crate::knowledge::Knowledge;
 use crate::outcome::{Attempt, Outcome, Refused, Resolution, RunReport, ToolVersion};
 use crate::progress::{Progress, Task, Unit};
 use crate::prompt::{PromptError, Prompts};
-use crate::rules::{Explored, House, Wish};
+use crate::rules::{self, Explored, House, Wish};
 use crate::scanner::ScannerError;
 use crate::source::{RelPath, SourceError, SourceTree};
 use crate::validate::{Case, ProofError, Prover, Tools, Withdrawn};
 
-use ask::Try;
+use ask::{Question, Try};
 
 pub use locate::{Located, locate};
 pub use writer::{Forced, LocalModel, Replay, WriteError, WriteRequest, Writer, Written};
@@ -98,6 +99,8 @@ pub struct Inputs<'a> {
     pub wishes: &'a BTreeMap<String, Wish>,
     /// What they want of new blocks.
     pub house: Arc<House>,
+    /// What people know.
+    pub knowledge: Arc<Knowledge>,
     /// Resource types that companions may have.
     pub companion_types: &'a BTreeSet<String>,
     /// The prompts.
@@ -214,7 +217,9 @@ pub fn run(
         root: inputs.job.tree.root().to_owned(),
         tools: inputs.versions,
         model: used.then(|| writer.identity()),
-        prompts_sha256: inputs.prompts.sha256().to_owned(),
+        prompts_sha256: crate::digest::sha256_hex(
+            format!("{}{}", inputs.prompts.sha256(), inputs.knowledge.sha256()).as_bytes(),
+        ),
         seed: effort.seed,
         base: base.collect(),
         unreadable: unreadable.into_iter().chain(unscanned).collect(),
@@ -245,35 +250,10 @@ fn one(
         item.ended = Some(unfixed(format!("a scan of {} alone does not show it", case.unit)));
         return Ok(());
     }
-    let rule = inputs.wishes.get(&case.finding.rule);
-    let schemas = prover.schemas(&case)?;
-    let may_change = |path: &RelPath| inputs.job.is_in_scope(path) && !locate::is_linked(&inputs.job.tree, path);
-    // The conditions of a graph rule are told as they are.
-    let explored = match rule {
-        Some(wish) if wish.graph.is_none() => {
-            let schema = schemas.of(&case.block).unwrap_or_else(|| ask::supposed(prover.tree(), &case, rule));
-            prover.explored(&case, &schema)?
-        }
-        _ => Explored::nothing(),
-    };
-    if let Some((_, block)) = prover.tree().find(&case.file.parent(), &case.block)
-        && let Some(reason) = abstain::needed(rule, &explored, block, schemas.of(&case.block).as_ref())
-    {
-        item.ended = Some(Resolution::Abstained { reason });
-        return Ok(());
-    }
-    let rules = ask::Rules {
-        wish: rule,
-        explored: &explored.ways,
-        house: &inputs.house,
-        types: inputs.companion_types,
-        may_change: &may_change,
-    };
-    let asked = ask::prepare(prover.tree(), &case, &rules, schemas, effort, writer);
-    let mut questions = match asked {
+    let mut questions = match questions(&case, inputs, prover, &*writer, effort)? {
         Ok(questions) => questions,
-        Err(reason) => {
-            item.ended = Some(unfixed(reason));
+        Err(ended) => {
+            item.ended = Some(ended);
             return Ok(());
         }
     };
@@ -342,6 +322,56 @@ fn one(
         None => unfixed(ask::why_unfixed(&item.attempts, writer.why_none())),
     });
     Ok(())
+}
+
+/// What is to be asked about a finding; `Err` is what became of it where nothing is.
+fn questions(
+    case: &Case,
+    inputs: &Inputs<'_>,
+    prover: &mut Prover,
+    writer: &dyn Writer,
+    effort: &Effort,
+) -> Result<Result<Vec<Question>, Resolution>, EngineError> {
+    let schemas = prover.schemas(case)?;
+    let may_change = |path: &RelPath| inputs.job.is_in_scope(path) && !locate::is_linked(&inputs.job.tree, path);
+    let own = inputs.wishes.get(&case.finding.rule);
+    // A scanner that does not say what it wants often wants the same as one that does.
+    let kin = match (own, case.finding.tool, case.block.resource_type()) {
+        (None, tool, Some(ty)) if tool != Tool::Checkov => rules::kin(inputs.wishes, &case.finding, ty),
+        _ => Vec::new(),
+    };
+    let wishes = if kin.is_empty() { vec![own] } else { kin.into_iter().map(Some).collect() };
+    let mut questions = Vec::new();
+    for wish in wishes {
+        // The conditions of a graph rule are told as they are.
+        let rule = wish.map_or(case.finding.rule.as_str(), |wish| wish.rule.as_str());
+        let is_run = wish.is_some_and(|wish| wish.graph.is_none());
+        let explored = match is_run {
+            true => {
+                let schema = schemas.of(&case.block).unwrap_or_else(|| ask::supposed(prover.tree(), case, wish));
+                prover.explore(case, rule, &schema)?
+            }
+            false => Explored::nothing(),
+        };
+        if let Some((_, block)) = prover.tree().find(&case.file.parent(), &case.block).filter(|_| own.is_some())
+            && let Some(reason) = abstain::needed(own, &explored, block, schemas.of(&case.block).as_ref())
+        {
+            return Ok(Err(Resolution::Abstained { reason }));
+        }
+        let rules = ask::Rules {
+            wish,
+            explored: &explored.ways,
+            house: &inputs.house,
+            knowledge: &inputs.knowledge,
+            types: inputs.companion_types,
+            may_change: &may_change,
+        };
+        match ask::prepare(prover.tree(), case, &rules, schemas.clone(), effort, writer) {
+            Ok(asked) => questions.push(asked),
+            Err(reason) => return Ok(Err(unfixed(reason))),
+        }
+    }
+    Ok(Ok(ask::in_order(questions)))
 }
 
 fn unfixed(reason: impl Into<String>) -> Resolution {

@@ -155,7 +155,7 @@ pub(super) fn linkable(schema: &Block) -> Vec<&str> {
 }
 
 /// Attributes by which a block says what it is.
-const OWN: [&str; 7] = ["id", "name", "name_prefix", "description", "display_name", "type", "kind"];
+pub(super) const OWN: [&str; 7] = ["id", "name", "name_prefix", "description", "display_name", "type", "kind"];
 
 fn can_link(ty: &Type) -> bool {
     match ty {
@@ -193,11 +193,25 @@ pub(super) fn means(attribute: &str, ty: &str) -> bool {
     named || called.into_iter().any(|(known, _)| noun == *known || noun.ends_with(&format!("_{known}")))
 }
 
+/// What attributes of a new block call by a word alone.
+pub(super) const CALLED_EXACTLY: [(&str, &str); 7] = [
+    ("bucket", "aws_s3_bucket"),
+    ("bucket", "google_storage_bucket"),
+    ("key_ring", "google_kms_key_ring"),
+    ("network", "google_compute_network"),
+    ("role", "aws_iam_role"),
+    ("subnetwork", "google_compute_subnetwork"),
+    ("topic", "google_pubsub_topic"),
+];
+
 /// By which of its attributes a block of a type is called in an attribute that means it, where one is right.
 pub(super) fn called_by(attribute: &str, ty: &str) -> Option<&'static str> {
     match attribute {
         // Google's keys are named by where they are.
         _ if ty == "google_kms_crypto_key" => Some("id"),
+        "bucket" if ty == "google_storage_bucket" => Some("name"),
+        "bucket" | "key_ring" | "network" | "subnetwork" | "topic" => Some("id"),
+        "role" => Some("name"),
         // Azure's ids are all called so.
         _ if attribute.ends_with("_id") && provider_of(ty) == "azurerm" => Some("id"),
         _ if attribute.ends_with("_name") => Some("name"),

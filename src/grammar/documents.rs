@@ -91,7 +91,7 @@ fn open(
         let own = format!("::${{{OWN}}}:");
         return Some(quote(&text.replace(ANYWHERE, &own)));
     }
-    let known: Vec<String> = references.called(&["aws_iam_role", "aws_iam_user"], "arn").collect();
+    let known: Vec<String> = references.of_types(&["aws_iam_role", "aws_iam_user"], "arn").collect();
     let known: Vec<String> = known.iter().map(|head| format!("\\\"\\$\\{{{head}\\}}\\\"")).collect();
     let account = quote(&format!("\"{ACCOUNT}\""));
     let whom = match known.is_empty() {

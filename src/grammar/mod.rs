@@ -13,6 +13,7 @@ mod companions;
 mod documents;
 mod hcl;
 mod literals;
+mod meaning;
 mod names;
 mod permutation;
 mod places;
@@ -35,6 +36,7 @@ use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::ApproximateTokEnv;
 use llguidance::{Matcher, ParserFactory};
 
+use crate::knowledge::Knowledge;
 use crate::rules::{House, Way};
 use crate::schema::{self, Schemas};
 use crate::source::{Block, BlockAddr};
@@ -145,6 +147,8 @@ pub struct Scope<'a> {
     pub found: Vec<Way>,
     /// What new blocks must hold.
     pub house: Arc<House>,
+    /// What people know.
+    pub knowledge: Arc<Knowledge>,
     /// Names that are known to be nested blocks, or attributes, where there is no schema.
     pub shapes: Shapes,
     /// What the target's type may consist of, where there is no schema: only ways are held to it.
@@ -177,9 +181,21 @@ pub fn compile(scope: Scope<'_>) -> Result<Grammar, GrammarError> {
     if !target.labels.iter().all(|label| is_name(label)) {
         return Err(GrammarError::Label(target));
     }
-    let Scope { target: block, names, schemas, companion_types: types, ways, found, house, shapes, supposed } = scope;
+    let Scope {
+        target: block,
+        names,
+        schemas,
+        companion_types: types,
+        ways,
+        found,
+        house,
+        knowledge,
+        shapes,
+        supposed,
+    } = scope;
     let body = block.body.clone();
-    let context = stage::Context { target, body, names, schemas, types, ways, found, house, shapes, supposed };
+    let context =
+        stage::Context { target, body, names, schemas, types, ways, found, house, knowledge, shapes, supposed };
     Ok(stage::first(Arc::new(context.with_ways_that_fit())))
 }
 

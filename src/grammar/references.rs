@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::sync::Arc;
 
+use crate::knowledge::Knowledge;
 use crate::schema::{Block, Kind, Schemas};
-use crate::source::BlockAddr;
+use crate::source::{BlockAddr, references_of};
 
-use super::companions::{New, called_by, means};
+use super::companions::{CALLED_EXACTLY, New, called_by, means};
 use super::is_name;
 use super::names::{Class, Names, Repetition};
 use super::places::{self, Place};
@@ -45,6 +47,14 @@ const REFERRED: [&str; 22] = [
 pub(super) const LINK: &str = "LINK";
 pub(super) const LINKING: &str = "LINKING";
 
+/// What the user has given.
+#[derive(Clone, Debug, Default)]
+struct Given {
+    knowledge: Arc<Knowledge>,
+    /// What the block can name.
+    known: BTreeSet<BlockAddr>,
+}
+
 /// An expression as a regular expression, and what it is.
 type Head = (Class, String);
 
@@ -52,12 +62,16 @@ type Head = (Class, String);
 #[derive(Clone, Debug)]
 pub(super) struct References {
     heads: Vec<Head>,
+    /// The type of the block.
+    ty: String,
     /// References to resources, by type: to those that stand, and to new ones.
     resources: BTreeMap<String, (Vec<String>, Vec<String>)>,
     /// The blocks that a connection is to be made with.
     links: Vec<String>,
     /// What a new block says of where it is, by attribute; whether that is the target's own.
     places: BTreeMap<&'static str, (Vec<String>, bool)>,
+    /// What the user has given for attributes of the block, by name.
+    given: Given,
     /// What variables for secrets may be called, by what they are for.
     secrets: Secrets,
     /// Whether account numbers may stand in ARNs: the module has some.
@@ -133,9 +147,11 @@ impl References {
         }
         Self {
             heads,
+            ty: of.resource_type().unwrap_or_default().to_owned(),
             resources,
             links: Vec::new(),
             places: BTreeMap::new(),
+            given: Given::default(),
             secrets: Secrets::of(names, of),
             accounts: names.accounts,
         }
@@ -154,6 +170,22 @@ impl References {
             self.links.extend(texts(heads));
         }
         self
+    }
+
+    /// Adds what the user has given for attributes of the block.
+    pub(super) fn with_given(self, knowledge: &Arc<Knowledge>, names: &Names, of: &BlockAddr) -> Self {
+        let behind = names.behind(of);
+        let known = names.iter().map(|(addr, _)| addr).filter(|addr| !behind.contains(addr)).cloned().collect();
+        Self { given: Given { knowledge: knowledge.clone(), known }, ..self }
+    }
+
+    /// What the user has given for an attribute, as far as the block can name it.
+    pub(super) fn given(&self, attribute: &str) -> Vec<String> {
+        let Given { knowledge, known } = &self.given;
+        let can_be = |text: &String| {
+            text.parse().is_ok_and(|expression| references_of(&expression).iter().all(|addr| known.contains(addr)))
+        };
+        knowledge.values(&self.ty, attribute).filter(can_be).collect()
     }
 
     /// Adds what a new block may say of where it is.
@@ -197,8 +229,40 @@ impl References {
         of(attribute, &called).or_else(|| of(outer?, &|_, head| narrowed(head, attribute)))
     }
 
+    /// References to what an attribute of a new block calls by a word alone, as a regular expression; nothing where that is how
+    /// the block itself is called.
+    pub(super) fn called(&self, attribute: &str) -> Option<String> {
+        let types = CALLED_EXACTLY.iter().filter(|(called, ty)| *called == attribute && *ty != self.ty);
+        let heads: Vec<String> = types
+            .filter_map(|(_, ty)| self.resources.get(*ty).map(|(standing, new)| (*ty, standing, new)))
+            .flat_map(|(ty, standing, new)| {
+                let heads = if standing.is_empty() { new } else { standing };
+                heads.iter().filter_map(move |head| narrowed(head, called_by(attribute, ty)?)).collect::<Vec<_>>()
+            })
+            .collect();
+        (!heads.is_empty()).then(|| heads.join("|"))
+    }
+
+    /// References to the same attribute of other blocks, as a regular expression: of a place that is theirs as well.
+    pub(super) fn same(&self, attribute: &str) -> Option<String> {
+        let group = |head: &str| match attribute {
+            "resource_group_name" if head.starts_with(r"azurerm_resource_group\.") => narrowed(head, "name"),
+            _ => narrowed(head, attribute),
+        };
+        let heads: Vec<String> = self.fitting(Class::Text).filter_map(group).collect();
+        (!heads.is_empty()).then(|| heads.join("|"))
+    }
+
+    /// Policy documents, as a regular expression.
+    pub(super) fn policies(&self) -> Option<String> {
+        let data = self.fitting(Class::Text).filter(|head| head.starts_with(r"data\."));
+        let heads: Vec<String> =
+            data.filter_map(|head| narrowed(head, "json").or_else(|| narrowed(head, "policy_data"))).collect();
+        (!heads.is_empty()).then(|| heads.join("|"))
+    }
+
     /// References to an attribute of the standing resources of some types, as regular expressions.
-    pub(super) fn called<'a>(&'a self, types: &'a [&str], attribute: &'a str) -> impl Iterator<Item = String> + 'a {
+    pub(super) fn of_types<'a>(&'a self, types: &'a [&str], attribute: &'a str) -> impl Iterator<Item = String> + 'a {
         let of_types = self.resources.iter().filter(|(ty, _)| types.contains(&ty.as_str()));
         of_types.flat_map(move |(_, (standing, _))| standing.iter().filter_map(move |head| narrowed(head, attribute)))
     }
@@ -283,7 +347,9 @@ fn attributes(places: &str, schema: Option<&Block>, wanted: impl Fn(&str) -> boo
     for (name, attribute) in schema.attributes.iter().filter(|(name, _)| wanted(name)) {
         by_class.entry(Class::of(&attribute.ty)).or_default().insert(name);
     }
-    let alternatives = by_class.into_iter().filter(|(class, _)| *class != Class::Other);
+    // Numbers and flags of other things say nothing of this one.
+    let is_telling = |class: &Class| !matches!(class, Class::Other | Class::Number | Class::Bool);
+    let alternatives = by_class.into_iter().filter(|(class, _)| is_telling(class));
     let head = |names: BTreeSet<&str>| format!(r"{places}\.({})", names.into_iter().collect::<Vec<_>>().join("|"));
     alternatives.map(|(class, names)| (class, head(names))).collect()
 }

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::knowledge::Knowledge;
 use crate::rules::{At, Companion, House, Must, Wanted, Way};
 use crate::schema::{self, Schemas};
 use crate::source::{Block, BlockAddr, Body, RelPath, SourceFile, references};
@@ -40,6 +41,8 @@ pub(super) struct Context {
     pub found: Vec<Way>,
     /// What new blocks must hold.
     pub house: Arc<House>,
+    /// What people know.
+    pub knowledge: Arc<Knowledge>,
     pub shapes: Shapes,
     /// What the target's type may consist of, where there is no schema.
     pub supposed: Option<schema::Block>,
@@ -397,6 +400,7 @@ fn stage(
 ) -> String {
     let new = context.new_blocks();
     let references = References::new(names, &context.schemas, block, &new);
+    let references = references.with_given(&context.knowledge, names, block);
     let references = match *block == context.target {
         true => references,
         false => references.with_places(names, block, &context.target),
@@ -421,9 +425,11 @@ fn stage(
         _ => Vec::new(),
     };
     if let (Some(schema), "resource", Some(ty)) = (&schema, block.keyword.as_str(), block.labels.first()) {
-        let house = context.house.wants_of(ty).iter().filter_map(|more| typed::fit(more, schema));
+        let target = context.target.resource_type().unwrap_or_default();
+        let house = context.house.wants_of(ty).iter().cloned().chain(context.knowledge.wants_of(ty, target));
+        let house = house.filter_map(|more| typed::fit(&more, schema));
         let new: Vec<Wanted> = house.filter(|more| !wanted.iter().any(|known| known.path == more.path)).collect();
-        wanted.extend(new);
+        new.into_iter().for_each(|more| more.join(&mut wanted));
     }
     let (body, rules) = match &schema {
         Some(schema) => {
@@ -536,7 +542,7 @@ mod tests {
     fn what_leads_back_to_a_block_cannot_be_named_in_it() {
         let own = topic("  name = aws_sns_topic.orders.arn\n");
         assert!(!accepts(&grammar(), &own));
-        let back = KEY.replace("  enable", "  description = aws_sns_topic.orders.arn\n  enable");
+        let back = KEY.replace("  enable", "  description = \"${aws_sns_topic.orders.arn}\"\n  enable");
         assert!(!accepts(&grammar(), &(topic("  kms_master_key_id = aws_kms_key.orders.id\n") + &back)));
         assert!(accepts(&grammar(), &(topic("  name = \"x\"\n") + &back)));
     }

@@ -1,6 +1,7 @@
 //! What is a word of the languages of answers, and what is none.
 
 use super::*;
+use crate::knowledge::Knowledge;
 use crate::rules::{Companion, Must, Wanted};
 use crate::source::{RelPath, SourceFile, SourceTree};
 use serde_json::json;
@@ -31,6 +32,10 @@ pub(super) fn grammar_for(target: &BlockAddr, module: &str) -> Grammar {
 }
 
 fn going(target: &BlockAddr, module: &str, ways: Vec<Way>) -> Grammar {
+    knowing(Knowledge::default(), target, module, ways)
+}
+
+fn knowing(knowledge: Knowledge, target: &BlockAddr, module: &str, ways: Vec<Way>) -> Grammar {
     let path = RelPath::new("main.tf").unwrap();
     let tree = SourceTree::from_files("/", [SourceFile::parse(path, module.into()).unwrap()]);
     let dir = RelPath::default();
@@ -44,6 +49,7 @@ fn going(target: &BlockAddr, module: &str, ways: Vec<Way>) -> Grammar {
         ways,
         found: Vec::new(),
         house: Arc::default(),
+        knowledge: Arc::new(knowledge),
         shapes: Shapes::default(),
         supposed: None,
     })
@@ -201,6 +207,7 @@ fn new_blocks_hold_what_all_rules_want_of_them() {
         ways: Vec::new(),
         found: Vec::new(),
         house: Arc::new(House::of([&rule])),
+        knowledge: Arc::default(),
         shapes: Shapes::default(),
         supposed: None,
     })
@@ -392,6 +399,7 @@ fn a_target_that_leads_to_its_companion_names_it() {
             ways: vec![way],
             found: Vec::new(),
             house,
+            knowledge: Arc::default(),
             shapes,
             supposed: None,
         })
@@ -444,6 +452,7 @@ fn what_has_no_language_is_an_error() {
         ways: Vec::new(),
         found: Vec::new(),
         house: Arc::default(),
+        knowledge: Arc::default(),
         shapes: Shapes::default(),
         supposed: None,
     };
@@ -510,4 +519,25 @@ fn a_connection_is_made_where_names_lead_to_it_inside_of_a_block_too() {
     for (to, subnet) in [("azurerm_key_vault.v.name", subnet), (vault, vault), ("\"x\"", subnet)] {
         assert!(!accepts(&grammar, &endpoint(to, subnet)), "{to} {subnet}");
     }
+}
+
+#[test]
+fn what_the_user_has_given_is_written_and_what_new_blocks_need() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[[value]]\nattribute = \"kms_*\"\ntypes = \"aws_*\"\nvalue = \"alias/house\"\n\
+        [[value]]\nattribute = \"kms_*\"\nexpression = \"aws_kms_key.house.arn\"\n\
+        [[block]]\ntypes = \"aws_kms_key\"\nholds = { tags = [{ Owner = \"sec\" }] }\n";
+    std::fs::write(folder.path().join("house.toml"), text).unwrap();
+    let knowledge = Knowledge::load(&[folder.path().to_owned()], None).unwrap();
+    let topic = "resource \"aws_sns_topic\" \"a\" {\n}\n";
+    let grammar = |module: &str| knowing(knowledge.clone(), &BlockAddr::resource("aws_sns_topic", "a"), module, vec![]);
+    let with = |key: &str| format!("resource \"aws_sns_topic\" \"a\" {{\n  kms_master_key_id = {key}\n}}");
+    assert!(accepts(&grammar(topic), &with("\"alias/house\"")));
+    assert!(!accepts(&grammar(topic), &with("\"alias/aws/sns\"")));
+    assert!(!accepts(&grammar(topic), &with("aws_kms_key.house.arn")), "it is not declared");
+    let declared = format!("{topic}resource \"aws_kms_key\" \"house\" {{\n}}\n");
+    assert!(accepts(&grammar(&declared), &with("aws_kms_key.house.arn")));
+    let key = |tags: &str| format!("{}\n\nresource \"aws_kms_key\" \"a\" {{\n{tags}}}", with("\"alias/house\""));
+    assert!(accepts(&grammar(topic), &key("  tags = {\n    Owner = \"sec\"\n  }\n")));
+    assert!(!accepts(&grammar(topic), &key("")));
 }

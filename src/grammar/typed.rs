@@ -8,15 +8,13 @@ use std::fmt::Write;
 
 use crate::rules::{At, Must, Wanted};
 use crate::schema::{self, Attribute, Block, NestedBlock, Nesting, Type, Usage};
-use crate::secret;
 use crate::source::Body;
 
-use super::companions::refers;
 use super::documents;
 use super::literals::{escape, failing, literals};
 use super::names::Class;
 use super::permutation::{Piece, Start, Times, permutation};
-use super::references::{LINK, LINKING, References};
+use super::references::References;
 
 /// Texts that begin or end with a blank: no others, and no other than without it.
 const BLANK: &str = r#"" (.|\n)*|(.|\n)* ""#;
@@ -97,33 +95,33 @@ fn nested_in<'a>(body: &'a Body, name: &str) -> impl Iterator<Item = &'a Body> {
 
 /// How a body is written.
 #[derive(Clone, Default)]
-struct Form<'a> {
+pub(super) struct Form<'a> {
     /// The body that it is merged over: it holds only what changes, and at least something. A body over nothing is new:
     /// all that is required must be there.
-    over: Option<&'a Body>,
+    pub over: Option<&'a Body>,
     /// What a rule says of values in it.
-    wanted: Vec<&'a Wanted>,
+    pub wanted: Vec<&'a Wanted>,
     /// How many names of their paths lead here.
-    level: usize,
+    pub level: usize,
     /// Whether what is wanted must be written.
-    must: bool,
+    pub must: bool,
     /// Whether nothing else can be written but what is required.
-    narrow: bool,
+    pub narrow: bool,
     /// Whether no other nested blocks can be written but those: they go on and on.
-    bare: bool,
+    pub bare: bool,
     /// Whether it is one of several blocks of its type, or in one: what is wanted of some of these is then wanted of it.
-    one_of_several: bool,
+    pub one_of_several: bool,
 }
 
 impl<'a> Form<'a> {
     /// What is wanted of an item of that name.
-    fn wanted_of(&self, name: &str) -> Vec<&'a Wanted> {
+    pub(super) fn wanted_of(&self, name: &str) -> Vec<&'a Wanted> {
         let leads = |wanted: &&&'a Wanted| wanted.path.get(self.level).map(String::as_str) == Some(name);
         self.wanted.iter().filter(leads).copied().collect()
     }
 
     /// What the item of that name itself must be.
-    fn must_be(&self, name: &str) -> Option<&'a Must> {
+    pub(super) fn must_be(&self, name: &str) -> Option<&'a Must> {
         let ends = |wanted: &&'a Wanted| wanted.path.len() == self.level + 1;
         let of_it = |wanted: &&'a Wanted| ends(wanted) && !wanted.is_inside();
         self.wanted_of(name).into_iter().find(of_it).map(|wanted| &wanted.must)
@@ -142,7 +140,7 @@ impl<'a> Form<'a> {
 
 /// Writes rules.
 pub(super) struct Typed<'a> {
-    references: &'a References,
+    pub(super) references: &'a References,
     rules: String,
     count: usize,
     /// Rules of whole bodies by schema and depth: firewalls' statements and the like repeat.
@@ -282,36 +280,7 @@ impl<'a> Typed<'a> {
         };
         let value = match literals {
             Some(literals) => literals,
-            None if attribute.ty == Type::String && secret::is_name_of_one(name) => self.secret(name)?,
-            None if let Some((texts, _)) = place
-                && attribute.ty == Type::String =>
-            {
-                texts.iter().map(|text| super::hcl::quote(text)).collect::<Vec<_>>().join(" | ")
-            }
-            // It is wanted because of the block that it leads to.
-            None if form.narrow && must_be.is_some() && attribute.ty == Type::String && self.references.links() => {
-                format!("{LINK} | {LINKING}")
-            }
-            None if form.bare && must_be.is_some() && attribute.ty == Type::String && self.references.links() => {
-                self.link(name)?
-            }
-            None if form.narrow && attribute.ty == Type::String => {
-                let wanted = form.wanted_of(name).first().copied();
-                let outer = wanted.and_then(|wanted| wanted.path.get(form.level.checked_sub(1)?));
-                let is_open = must_be.is_some_and(Must::is_open);
-                match self.references.meant(name, outer.map(String::as_str)) {
-                    Some(heads) => self.terminal(&format!("/{heads}/")),
-                    None if is_open && refers(name) => self.unknown_name(&failing(must_be, name, form.over)),
-                    None if is_open => self.other_than(&failing(must_be, name, form.over), depth),
-                    None => self.value(&attribute.ty, depth),
-                }
-            }
-            None if form.bare && attribute.ty == Type::String => match self.references.meant(name, None) {
-                Some(heads) => self.terminal(&format!("/{heads}/")),
-                // What it would refer to, nobody knows.
-                None if !required && (name.ends_with("_id") || name.ends_with("_arn")) => return None,
-                None => self.value(&attribute.ty, depth),
-            },
+            None if attribute.ty == Type::String => self.text_of(name, required, depth, form)?,
             None if form.narrow && must_be.is_some_and(Must::is_open) => {
                 let failing = failing(must_be, name, form.over);
                 match &attribute.ty {
@@ -423,36 +392,6 @@ impl<'a> Typed<'a> {
         self.permutation(&pieces, Start::Anything)
     }
 
-    /// A text that is none of these.
-    fn other_than(&mut self, texts: &[String], depth: usize) -> String {
-        if texts.is_empty() {
-            return self.text("STRING", depth);
-        }
-        let other = self.none_of("STRING", texts);
-        self.text(&other, depth)
-    }
-
-    /// What names another thing of which nobody knows what it is: an input of the module, or a text that is none of these.
-    fn unknown_name(&mut self, texts: &[String]) -> String {
-        let other = self.none_of("PLAIN", texts);
-        match self.references.inputs() {
-            Some(heads) => format!("{other} | {}", self.terminal(&format!("/{heads}/"))),
-            None => other,
-        }
-    }
-
-    /// A reference to one of the blocks that a connection is to be made with, as an attribute calls it.
-    fn link(&mut self, attribute: &str) -> Option<String> {
-        let heads = self.references.linked(attribute)?;
-        Some(self.terminal(&format!("/{heads}/")))
-    }
-
-    /// What stands for a secret; `None` where nothing can.
-    fn secret(&mut self, attribute: &str) -> Option<String> {
-        let heads = self.references.secret(attribute)?;
-        Some(self.terminal(&format!("/{heads}/")))
-    }
-
     /// A number above nothing that is none of these.
     fn other_number(&mut self, numbers: &[String]) -> String {
         let numbers: Vec<String> = numbers.iter().map(|number| escape(number)).collect();
@@ -474,20 +413,20 @@ impl<'a> Typed<'a> {
     }
 
     /// A text: what the terminal allows between quotes, a reference, a document.
-    fn text(&mut self, quoted: &str, depth: usize) -> String {
+    pub(super) fn text(&mut self, quoted: &str, depth: usize) -> String {
         let document = self.anything(depth);
         let reference = self.references.terminal(Class::Text).map(|t| format!(" | {t}")).unwrap_or_default();
         format!("{quoted}{reference} | \"jsonencode(\" {document} \")\"")
     }
 
     /// The texts of a terminal but for these, and for those that differ from others by blanks alone.
-    fn none_of(&mut self, terminal: &str, texts: &[String]) -> String {
+    pub(super) fn none_of(&mut self, terminal: &str, texts: &[String]) -> String {
         let texts = texts.iter().map(|text| escape(&super::hcl::quote(text))).chain([BLANK.to_owned()]);
         self.terminal(&format!("{terminal} & ~/{}/", texts.collect::<Vec<_>>().join("|")))
     }
 
     /// A terminal of its own.
-    fn terminal(&mut self, expression: &str) -> String {
+    pub(super) fn terminal(&mut self, expression: &str) -> String {
         self.count += 1;
         let name = format!("T{}", self.count);
         let _ = writeln!(self.rules, "{name}: {expression}");
@@ -502,7 +441,7 @@ impl<'a> Typed<'a> {
     }
 
     /// An expression for the values of a type, at a depth of indentation.
-    fn value(&mut self, ty: &'a Type, depth: usize) -> String {
+    pub(super) fn value(&mut self, ty: &'a Type, depth: usize) -> String {
         let reference = |class: Class| self.references.terminal(class).map(|t| format!(" | {t}")).unwrap_or_default();
         match ty {
             Type::String => self.text("STRING", depth),
@@ -568,7 +507,7 @@ impl<'a> Typed<'a> {
     }
 
     /// The rule for whatever can be written: documents.
-    fn anything(&mut self, depth: usize) -> String {
+    pub(super) fn anything(&mut self, depth: usize) -> String {
         let name = format!("any{depth}");
         if !self.values.insert(name.clone()) {
             return name;

@@ -139,6 +139,7 @@ pub(crate) fn grammar(schemas: &Schemas, tree: &SourceTree, target: &BlockAddr) 
         ways: Vec::new(),
         found: Vec::new(),
         house: Arc::default(),
+        knowledge: Arc::default(),
         shapes: Shapes::default(),
         supposed: None,
     })

@@ -55,6 +55,8 @@ pub struct Tools {
     pub schemas: Schemas,
     /// Whether terraform is asked for plans, in which providers may call their clouds.
     pub plan: bool,
+    /// Texts that the user has given: an answer that holds one has not made it up.
+    pub given: Vec<String>,
 }
 
 /// A finding and the block that is to change for it, in a unit.
@@ -187,20 +189,12 @@ impl Prover {
         Ok(self.rescanner(case.finding.tool).is_none() || !self.wanted(case)?.is_empty())
     }
 
-    /// What would satisfy the finding's rule, found by running it on the block as it stands now; nothing where that does not
-    /// tell.
+    /// What would satisfy a rule of Checkov's, found by running it on the block that is to change as the scratch copy shows it;
+    /// nothing where that does not tell.
     ///
     /// # Errors
     /// When the unit cannot be copied or scanned.
-    pub fn explored(&mut self, case: &Case, schema: &schema::Block) -> Result<Explored, ProofError> {
-        match case.finding.tool {
-            Tool::Checkov => self.explore_shown(case, &case.finding.rule, schema),
-            _ => Ok(Explored::nothing()),
-        }
-    }
-
-    /// What would satisfy a rule on the block that is to change, as the scratch copy shows it.
-    fn explore_shown(&mut self, case: &Case, rule: &str, schema: &schema::Block) -> Result<Explored, ProofError> {
+    pub fn explore(&mut self, case: &Case, rule: &str, schema: &schema::Block) -> Result<Explored, ProofError> {
         let dir = self.unit(&case.unit)?.scratch.root().to_owned();
         let Some(worker) = &mut self.tools.checkov else { return Ok(Explored::nothing()) };
         let exploration = Exploration { root: &dir, rule, file: &case.file, block: &case.block, schema };
@@ -228,6 +222,7 @@ impl Prover {
             file: &case.file,
             target: &case.block,
             companions: &merged.companions,
+            given: &self.tools.given,
         };
         let guarded = timed(&mut verdicts, Gate::Guardrails, || {
             let guarded = guard::judge(&change);
@@ -274,7 +269,7 @@ impl Prover {
         let mut also = Vec::new();
         let Some(schema) = schemas.of(&case.block) else { return Ok(also) };
         for rule in rules {
-            match self.explore_shown(case, rule, &schema)?.ways {
+            match self.explore(case, rule, &schema)?.ways {
                 alternatives if alternatives.is_empty() => return Ok(Vec::new()),
                 alternatives => also.push(alternatives),
             }

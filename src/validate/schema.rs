@@ -93,7 +93,7 @@ mod tests {
         let file = RelPath::new("main.tf").unwrap();
         let target = BlockAddr::resource("aws_sqs_queue", "q");
         let (before, after) = (tree(BEFORE), tree(after));
-        let change = Change { before: &before, after: &after, file: &file, target: &target, companions };
+        let change = Change { before: &before, after: &after, file: &file, target: &target, companions, given: &[] };
         judge(&Schemas::embedded(), &change)
     }
 

@@ -204,6 +204,63 @@ fn a_patch_that_builds_on_another_holds_it_and_applies_alone() {
 }
 
 #[test]
+fn a_patch_holds_no_more_than_it_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = "\nresource \"aws_db_instance\" \"main\" {\n  engine = \"postgres\"\n}\n";
+    common::write(dir.path(), &[("main.tf", &format!("{MODULE}{database}"))]);
+    let answer = |name: &str| format!("resource \"aws_db_instance\" \"main\" {{\n  {name} = true\n}}");
+    let (login, kept) = (("CKV_AWS_161", "aws_db_instance.main"), ("CKV_AWS_293", "aws_db_instance.main"));
+    // The second line is aligned with the first one, and by itself `terraform fmt` would have it otherwise.
+    let manifest = replayed(
+        dir.path(),
+        &[
+            (QUEUE, &[ENCRYPTED_QUEUE]),
+            (login, &[&answer("iam_database_authentication_enabled")]),
+            (kept, &[&answer("deletion_protection")]),
+        ],
+    );
+    assert_eq!(outcome(&manifest, kept).0, "fixed", "{manifest}");
+    assert_eq!(manifest["fixes"][2]["includes"], json!([2]), "{manifest}");
+    let own = manifest["fixes"][1]["applicability"].clone();
+    assert_eq!(manifest["fixes"][2]["applicability"], own, "{manifest}");
+}
+
+#[test]
+fn values_of_the_house_are_written_where_they_belong_without_a_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let volume =
+        "resource \"aws_ebs_volume\" \"data\" {\n  availability_zone = \"eu-west-1a\"\n  encrypted         = true\n}\n";
+    let key = "arn:aws:kms:eu-west-1:111122223333:key/0f3a";
+    let house = format!("[[value]]\nattribute = \"kms_key_id\"\ntypes = [\"aws_*\"]\nvalue = \"{key}\"\n");
+    common::write(dir.path(), &[("main.tf", volume), ("caulk.toml", &house)]);
+    let fix = ["fix", "--model", "none", "--rule", "CKV_AWS_189"];
+    let output = caulk(dir.path(), &[fix.as_slice(), &["--apply"]].concat());
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{}", stderr(&output));
+    let after = std::fs::read_to_string(dir.path().join("main.tf")).unwrap();
+    assert_eq!(after, volume.replace("true\n}", &format!("true\n  kms_key_id        = \"{key}\"\n}}")));
+    common::write(dir.path(), &[("house/keys.toml", "[[values]]\n")]);
+    let output = caulk(dir.path(), &[fix.as_slice(), &["--knowledge", "house"]].concat());
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("keys.toml") && stderr(&output).contains("values"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_secret_is_left_to_a_variable() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = "resource \"aws_elasticache_replication_group\" \"cache\" {\n  replication_group_id       = \"cache\"\n  \
+                 description                = \"Sessions.\"\n  transit_encryption_enabled = true\n}\n";
+    common::write(dir.path(), &[("main.tf", cache)]);
+    let output = caulk(dir.path(), &["fix", "--model", "none", "--rule", "CKV_AWS_31", "--apply"]);
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{}", stderr(&output));
+    let after = std::fs::read_to_string(dir.path().join("main.tf")).unwrap();
+    assert!(after.contains("auth_token                 = var.auth_token\n"), "{after}");
+    assert!(after.contains("variable \"auth_token\" {") && after.contains("sensitive   = true"), "{after}");
+    let fix = &manifest(dir.path())["fixes"][0];
+    assert_eq!(fix["applicability"], "review");
+    assert!(fix["review_reasons"].to_string().contains("has to be given a value"), "{fix}");
+}
+
+#[test]
 fn several_root_modules_are_fixed_in_one_run_and_none_is_written_to() {
     let dir = tempfile::tempdir().unwrap();
     let files = [("z.tf", MODULE), ("net/main.tf", MODULE), ("net/deep/main.tf", MODULE)];

@@ -90,7 +90,8 @@ mod tests {
         let (before, after) = (tree(&text(was)), tree(&text(is)));
         let (file, target) = (RelPath::new("main.tf").unwrap(), BlockAddr::resource("t", "a"));
         let mut guarded = Guarded::default();
-        let change = Change { before: &before, after: &after, file: &file, target: &target, companions: &[] };
+        let change =
+            Change { before: &before, after: &after, file: &file, target: &target, companions: &[], given: &[] };
         judge(&change, &mut guarded);
         guarded
     }

@@ -28,6 +28,8 @@ pub struct Change<'a> {
     pub target: &'a BlockAddr,
     /// The blocks that were added.
     pub companions: &'a [BlockAddr],
+    /// Texts that the user has given: they are not made up.
+    pub given: &'a [String],
 }
 
 /// What the guardrails say.
@@ -111,7 +113,14 @@ resource "aws_security_group" "web" {
             let blocks = after.file(&main_tf()).unwrap().body().blocks().map(|b| b.addr());
             blocks.filter(|b| !known.contains(b)).collect()
         };
-        judge(&Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &new })
+        judge(&Change {
+            before: &before,
+            after: &after,
+            file: &main_tf(),
+            target: &target,
+            companions: &new,
+            given: &[],
+        })
     }
 
     /// The change that adds a line to the target.
@@ -168,8 +177,14 @@ resource "aws_security_group" "web" {
             (tree(text), tree(&text.replacen("{\n}", "{\n  y = local.b\n}\nlocals {\n  b = t.b.id\n}", 1)));
         let target = BlockAddr::resource("t", "a");
         let locals = BlockAddr { keyword: "locals".into(), labels: Vec::new() };
-        let change =
-            Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &[locals] };
+        let change = Change {
+            before: &before,
+            after: &after,
+            file: &main_tf(),
+            target: &target,
+            companions: &[locals],
+            given: &[],
+        };
         refused(&judge(&change), "circle");
     }
 
@@ -205,7 +220,8 @@ resource "aws_security_group" "web" {
         let after = text.replace("  name", "  display_name = \"sample topic\"\n  name");
         let target = BlockAddr::resource("aws_sns_topic", "a");
         let (before, after) = (tree(text), tree(&after));
-        let change = Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &[] };
+        let change =
+            Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &[], given: &[] };
         assert_eq!(judge(&change), Guarded::default());
     }
 
@@ -236,7 +252,14 @@ resource "aws_security_group" "web" {
         let target = BlockAddr::resource("aws_thing", "a");
         let with = |uri: &str| {
             let (before, after) = (tree(text), tree(&text.replace("http://hooks.corp.test/in", uri)));
-            judge(&Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &[] })
+            judge(&Change {
+                before: &before,
+                after: &after,
+                file: &main_tf(),
+                target: &target,
+                companions: &[],
+                given: &[],
+            })
         };
         assert_eq!(with("https://hooks.corp.test/in"), Guarded::default());
         refused(&with("https://other.corp.test/in"), "other.corp.test");
@@ -266,7 +289,14 @@ resource "aws_security_group" "web" {
         let judged = |from: &str, to: &str| {
             assert!(text.contains(from));
             let (before, after) = (tree(text), tree(&text.replacen(from, to, 1)));
-            judge(&Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &[] })
+            judge(&Change {
+                before: &before,
+                after: &after,
+                file: &main_tf(),
+                target: &target,
+                companions: &[],
+                given: &[],
+            })
         };
         refused(&judged("enabled = true", "enabled = false"), "switches it off");
         refused(&judged("enabled = true", "enabled = true\n  disabled = true"), "switches it off");
@@ -287,7 +317,14 @@ resource "aws_security_group" "web" {
         let text = format!("{around}resource \"aws_sns_topic\" \"a\" {{\n}}\n");
         let (before, after) = (tree(&text), tree(&text.replace("\"a\" {\n", &format!("\"a\" {{\n  {line}\n"))));
         let target = BlockAddr::resource("aws_sns_topic", "a");
-        judge(&Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &[] })
+        judge(&Change {
+            before: &before,
+            after: &after,
+            file: &main_tf(),
+            target: &target,
+            companions: &[],
+            given: &[],
+        })
     }
 
     #[test]
@@ -296,7 +333,14 @@ resource "aws_security_group" "web" {
         let target = BlockAddr::resource("aws_db_instance", "a");
         let judged = |after: &str| {
             let (before, after) = (tree(text), tree(after));
-            judge(&Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &[] })
+            judge(&Change {
+                before: &before,
+                after: &after,
+                file: &main_tf(),
+                target: &target,
+                companions: &[],
+                given: &[],
+            })
         };
         let encrypted = judged(&text.replace("false", "true"));
         assert!(encrypted.review[0].contains("`storage_encrypted` may make terraform replace"), "{encrypted:?}");

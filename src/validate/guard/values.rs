@@ -76,10 +76,11 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
         let whole = |file: &str, at: usize| {
             !inside(file[..at].chars().next_back()) && !inside(file[at + text.len()..].chars().next())
         };
-        module.iter().any(|file| file.match_indices(text).any(|(at, _)| whole(file, at)))
+        let given = change.given.iter().map(String::as_str);
+        module.iter().copied().chain(given).any(|file| file.match_indices(text).any(|(at, _)| whole(file, at)))
     };
     // What things of the module are called, or name one another.
-    let mut names = BTreeSet::new();
+    let mut names: BTreeSet<String> = change.given.iter().cloned().collect();
     for (file, block) in
         change.before.module(&dir).flat_map(|file| file.body().blocks().map(move |block| (file, block)))
     {

@@ -1,0 +1,119 @@
+//! What a text of a block may be, by what its attribute means: what the user has given for it, a secret, a place, a block of
+//! the type that it leads to, a document. Where nothing is known, any text.
+
+use crate::rules::Must;
+use crate::secret;
+
+use super::companions::{OWN, refers};
+use super::literals::failing;
+use super::places::PLACES;
+use super::references::{LINK, LINKING};
+use super::typed::{Form, Typed};
+
+/// Attributes that hold a policy as a document.
+const POLICIES: [&str; 7] = [
+    "policy",
+    "assume_role_policy",
+    "inline_policy",
+    "key_policy",
+    "policy_data",
+    "policy_document",
+    "resource_policy",
+];
+
+impl Typed<'_> {
+    /// The expression for the values of a text attribute; `None` where it cannot be set to anything that makes sense.
+    pub(super) fn text_of(&mut self, name: &str, required: bool, depth: usize, form: &Form<'_>) -> Option<String> {
+        let must_be = form.must_be(name);
+        let is_new = form.over.is_none();
+        let given = self.references.given(name);
+        if !given.is_empty() {
+            return Some(either(&given));
+        }
+        if secret::is_name_of_one(name) {
+            let heads = self.references.secret(name)?;
+            return Some(self.reference(&heads));
+        }
+        if let Some((texts, _)) = self.references.place(name).filter(|_| is_new && depth == 1) {
+            return Some(either(texts));
+        }
+        // It is wanted because of the block that it leads to.
+        if (form.narrow || form.bare) && must_be.is_some() && self.references.links() {
+            return if form.narrow { Some(format!("{LINK} | {LINKING}")) } else { self.link(name) };
+        }
+        if form.narrow || is_new {
+            let wanted = form.wanted_of(name).first().copied();
+            let outer = wanted.and_then(|wanted| wanted.path.get(form.level.checked_sub(1)?)).map(String::as_str);
+            let exactly = if is_new && depth == 1 { self.references.called(name) } else { None };
+            if let Some(heads) = exactly.or_else(|| self.references.meant(name, outer)) {
+                return Some(self.reference(&heads));
+            }
+        }
+        if is_new && let Some(value) = self.of_new(name, required, depth, form) {
+            return value;
+        }
+        let is_open = form.narrow && must_be.is_some_and(Must::is_open);
+        Some(match is_open {
+            true if refers(name) => self.unknown_name(&failing(must_be, name, form.over)),
+            true => self.other_than(&failing(must_be, name, form.over), depth),
+            false => self.text("STRING", depth),
+        })
+    }
+
+    /// What a text of a new block may be, where its name says: `Some(None)` where that is nothing.
+    fn of_new(&mut self, name: &str, required: bool, depth: usize, form: &Form<'_>) -> Option<Option<String>> {
+        if OWN.contains(&name) {
+            let inputs = self.references.inputs().map(|heads| format!(" | {}", self.reference(&heads)));
+            return Some(Some(format!("STRING{}", inputs.unwrap_or_default())));
+        }
+        if PLACES.contains(&name)
+            && let Some(heads) = self.references.same(name)
+        {
+            return Some(Some(self.reference(&heads)));
+        }
+        if POLICIES.contains(&name) {
+            let document = self.anything(depth);
+            let data = self.references.policies().map(|heads| format!(" | {}", self.reference(&heads)));
+            return Some(Some(format!("\"jsonencode(\" {document} \")\"{}", data.unwrap_or_default())));
+        }
+        if ["_id", "_ids", "_arn", "_arns"].iter().any(|suffix| name.ends_with(suffix)) {
+            // What it would refer to, nobody knows.
+            return Some((required || !form.bare).then(|| self.unknown_name(&[])));
+        }
+        None
+    }
+
+    /// A reference to one of the blocks that a connection is to be made with, as an attribute calls it.
+    pub(super) fn link(&mut self, attribute: &str) -> Option<String> {
+        let heads = self.references.linked(attribute)?;
+        Some(self.reference(&heads))
+    }
+
+    /// The references of a regular expression.
+    fn reference(&mut self, heads: &str) -> String {
+        self.terminal(&format!("/{heads}/"))
+    }
+
+    /// A text that is none of these.
+    fn other_than(&mut self, texts: &[String], depth: usize) -> String {
+        if texts.is_empty() {
+            return self.text("STRING", depth);
+        }
+        let other = self.none_of("STRING", texts);
+        self.text(&other, depth)
+    }
+
+    /// What names another thing of which nobody knows what it is: an input of the module, or a text that is none of these.
+    fn unknown_name(&mut self, texts: &[String]) -> String {
+        let other = self.none_of("PLAIN", texts);
+        match self.references.inputs() {
+            Some(heads) => format!("{other} | {}", self.reference(&heads)),
+            None => other,
+        }
+    }
+}
+
+/// One of some texts.
+fn either(texts: &[String]) -> String {
+    texts.iter().map(|text| super::hcl::quote(text)).collect::<Vec<_>>().join(" | ")
+}

@@ -1,0 +1,318 @@
+//! What people know that no scanner and no schema says: notes on families of rules, what new blocks are good for nothing
+//! without, and the values of one's own house.
+//!
+//! In: the files of `prompts/rules/`, which are embedded, those of the folders that the user names, and the `caulk.toml` of
+//! what is scanned. Out: [`Knowledge`], from which the prompt takes notes, the grammar values and what blocks hold, and the
+//! guardrails what is not made up. All files are of one format (TOML):
+//!
+//! ```toml
+//! [[note]]                        # told to the model after what the rule wants
+//! rules = ["CKV_AWS_*"]           # all that are given must match; `*` stands for any characters
+//! types = ["aws_*"]               # the type of the block that is to change
+//! text = "…"
+//!
+//! [[block]]                       # what a new block holds, beside what the provider requires and the rules want
+//! types = ["aws_flow_log"]
+//! target = ["aws_vpc"]            # only where it is added for a block of these types
+//! holds = { traffic_type = ["ALL"], log_destination = [] }   # one of these values; anything where the list is empty
+//!
+//! [[value]]                       # what stands in an attribute wherever an answer writes it
+//! attribute = "kms_key_id"
+//! types = ["aws_*"]
+//! value = "arn:aws:kms:…"         # a text; or `expression`, as it is written where what it names is declared
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use glob::Pattern;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::digest::hex;
+use crate::exit::{ExitStatus, Failure};
+use crate::rules::{Must, Wanted};
+
+/// caulk's own.
+const EMBEDDED: [(&str, &str); 3] = [
+    ("buckets.toml", include_str!("../prompts/rules/buckets.toml")),
+    ("logs.toml", include_str!("../prompts/rules/logs.toml")),
+    ("networks.toml", include_str!("../prompts/rules/networks.toml")),
+];
+
+/// The file in the scanned folder that is read without being named.
+pub const PROJECT_FILE: &str = "caulk.toml";
+
+/// What people know.
+#[derive(Clone, Debug, Default)]
+pub struct Knowledge {
+    notes: Vec<Note>,
+    blocks: Vec<NewBlock>,
+    values: Vec<Given>,
+    sha256: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    note: Vec<Note>,
+    block: Vec<NewBlock>,
+    value: Vec<Given>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Note {
+    #[serde(default)]
+    rules: Patterns,
+    #[serde(default)]
+    types: Patterns,
+    text: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewBlock {
+    types: Patterns,
+    #[serde(default)]
+    target: Patterns,
+    holds: BTreeMap<String, Vec<Value>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    attribute: Patterns,
+    #[serde(default)]
+    types: Patterns,
+    /// A text.
+    value: Option<String>,
+    /// HCL as it stands.
+    expression: Option<String>,
+}
+
+/// Names with `*` for any characters; none at all stand for every name.
+#[derive(Clone, Debug, Default)]
+struct Patterns(Vec<Pattern>);
+
+impl Patterns {
+    fn cover(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(name))
+    }
+}
+
+impl<'de> Deserialize<'de> for Patterns {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Names {
+            One(String),
+            Several(Vec<String>),
+        }
+        let names = match Names::deserialize(deserializer)? {
+            Names::One(name) => vec![name],
+            Names::Several(names) => names,
+        };
+        let patterns = names.iter().map(|name| Pattern::new(name)).collect::<Result<_, _>>();
+        patterns.map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A file of knowledge that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KnowledgeError {
+    /// A file or folder cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{path}: {message}")]
+    Content {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl From<KnowledgeError> for Failure {
+    fn from(error: KnowledgeError) -> Self {
+        Failure::new(ExitStatus::Usage, error.to_string()).hint(
+            "a file of knowledge holds [[note]], [[block]] and [[value]], as those in caulk's own prompts/rules/ do",
+        )
+    }
+}
+
+impl Knowledge {
+    /// caulk's own, then that of the folders' `*.toml` files in the order of their names, then that of the scanned folder.
+    ///
+    /// # Errors
+    /// When a folder cannot be read, or a file is not what it should be.
+    pub fn load(folders: &[PathBuf], scanned: Option<&Path>) -> Result<Self, KnowledgeError> {
+        let mut knowledge = Self::default();
+        let mut sha256 = Sha256::new();
+        for (name, text) in EMBEDDED {
+            knowledge.add(Path::new(name), text, &mut sha256)?;
+        }
+        let mut paths = Vec::new();
+        for folder in folders {
+            let read = |source| KnowledgeError::Read { path: folder.clone(), source };
+            let entries = std::fs::read_dir(folder).map_err(read)?;
+            let files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>().map_err(read)?;
+            let mut files: Vec<PathBuf> =
+                files.into_iter().filter(|p| p.extension().is_some_and(|e| e == "toml")).collect();
+            files.sort();
+            paths.extend(files);
+        }
+        paths.extend(scanned.map(|root| root.join(PROJECT_FILE)).filter(|path| path.is_file()));
+        for path in paths {
+            let text =
+                std::fs::read_to_string(&path).map_err(|source| KnowledgeError::Read { path: path.clone(), source })?;
+            knowledge.add(&path, &text, &mut sha256)?;
+        }
+        knowledge.sha256 = hex(&sha256.finalize());
+        Ok(knowledge)
+    }
+
+    fn add(&mut self, path: &Path, text: &str, sha256: &mut Sha256) -> Result<(), KnowledgeError> {
+        let wrong = |message: String| KnowledgeError::Content { path: path.to_owned(), message };
+        let file: File = toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
+        for given in &file.value {
+            given.check().map_err(wrong)?;
+        }
+        sha256.update(text);
+        self.notes.extend(file.note);
+        self.blocks.extend(file.block);
+        // Who says it later says it for sure.
+        self.values.splice(0..0, file.value);
+        Ok(())
+    }
+
+    /// A digest of all files.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// What is told of a rule's finding on a block of a type.
+    pub fn notes<'a>(&'a self, rule: &'a str, ty: &'a str) -> impl Iterator<Item = &'a str> {
+        let is_about = |note: &&Note| note.rules.cover(rule) && note.types.cover(ty);
+        self.notes.iter().filter(is_about).map(|note| note.text.trim())
+    }
+
+    /// What a new block of a type holds that is added for a block of another one. Of one place the last file speaks.
+    pub fn wants_of(&self, ty: &str, target: &str) -> Vec<Wanted> {
+        let about = self.blocks.iter().filter(|block| block.types.cover(ty) && block.target.cover(target));
+        let mut held: BTreeMap<&str, &Vec<Value>> = BTreeMap::new();
+        about.for_each(|block| held.extend(block.holds.iter().map(|(path, values)| (path.as_str(), values))));
+        let wanted = |(path, values): (&str, &Vec<Value>)| {
+            let must = if values.is_empty() { Must::Exist } else { Must::Be(values.clone()) };
+            Wanted::new(path.split('.').map(str::to_owned).collect(), must)
+        };
+        held.into_iter().map(wanted).collect()
+    }
+
+    /// What may be written into an attribute of a block of a type, as HCL; the latest file's first.
+    pub fn values<'a>(&'a self, ty: &'a str, attribute: &'a str) -> impl Iterator<Item = String> + 'a {
+        let is_about = |given: &&Given| given.types.cover(ty) && given.attribute.cover(attribute);
+        self.values.iter().filter(is_about).map(Given::to_hcl)
+    }
+
+    /// The texts that are given: whoever writes one has not made it up.
+    pub fn texts(&self) -> Vec<String> {
+        let held = self.blocks.iter().flat_map(|block| block.holds.values().flatten());
+        let held = held.filter_map(|value| value.as_str().map(str::to_owned));
+        self.values.iter().filter_map(|given| given.value.clone()).chain(held).collect()
+    }
+}
+
+impl Given {
+    /// The value as it is written.
+    fn to_hcl(&self) -> String {
+        match (&self.value, &self.expression) {
+            (Some(text), _) => Value::from(text.as_str()).to_string(),
+            (None, expression) => expression.as_deref().unwrap_or_default().trim().to_owned(),
+        }
+    }
+
+    /// Why it cannot be written.
+    fn check(&self) -> Result<(), String> {
+        let text = self.to_hcl();
+        match (&self.value, &self.expression) {
+            (Some(_), Some(_)) | (None, None) => Err("a [[value]] has a `value` or an `expression`".to_owned()),
+            (Some(value), _) if value.contains("${") || value.contains("%{") => {
+                Err(format!("{value:?} would be evaluated: give it as `expression`"))
+            }
+            _ if text.lines().count() == 1 && text.parse::<hcl_edit::expr::Expression>().is_ok() => Ok(()),
+            _ => Err(format!("`{text}` is no expression of HCL on one line")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn with(files: &[(&str, &str)], scanned: Option<&str>) -> Result<Knowledge, KnowledgeError> {
+        let (folder, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        if let Some(text) = scanned {
+            std::fs::write(root.path().join(PROJECT_FILE), text).unwrap();
+        }
+        Knowledge::load(&[folder.path().to_owned()], Some(root.path()))
+    }
+
+    #[test]
+    fn what_is_embedded_can_be_read() {
+        let own = Knowledge::load(&[], None).unwrap();
+        let endpoint = own.wants_of("azurerm_private_endpoint", "azurerm_key_vault");
+        let path = ["private_service_connection", "subresource_names"].map(str::to_owned).to_vec();
+        assert!(endpoint.contains(&Wanted::new(path, Must::Be(vec![json!(["vault"])]))), "{endpoint:?}");
+        assert_eq!(own.wants_of("azurerm_private_endpoint", "azurerm_lb").len(), 1);
+        assert!(own.wants_of("aws_flow_log", "aws_vpc").iter().any(|wanted| wanted.must == Must::Exist));
+    }
+
+    #[test]
+    fn the_house_of_the_user_speaks_last() {
+        let tags = "[[block]]\ntypes = [\"aws_*\"]\nholds = { tags = [{ Owner = \"sec\" }], cidr_block = [\"10.9.0.0/16\"] }\n\
+                    [[note]]\nrules = [\"CKV_AWS_*\"]\ntypes = \"aws_*\"\ntext = \"Ask the network team.\"\n";
+        let keys = "[[value]]\nattribute = \"kms_key_id\"\ntypes = [\"aws_*\"]\nvalue = \"arn:aws:kms:x\"\n";
+        let own = "[[value]]\nattribute = [\"kms_*\"]\nexpression = \"data.aws_kms_key.main.arn\"\n";
+        let known = with(&[("b.toml", keys), ("a.toml", tags), ("c.txt", "no knowledge")], Some(own)).unwrap();
+        let values = |ty: &str, name: &str| known.values(ty, name).collect::<Vec<_>>();
+        assert_eq!(values("aws_ebs_volume", "kms_key_id"), ["data.aws_kms_key.main.arn", "\"arn:aws:kms:x\""]);
+        assert_eq!(values("google_sql", "kms_key_id"), ["data.aws_kms_key.main.arn"]);
+        assert!(values("aws_ebs_volume", "name").is_empty());
+        assert!(known.texts().contains(&"arn:aws:kms:x".to_owned()));
+        let vpc = known.wants_of("aws_vpc", "aws_instance");
+        assert!(vpc.contains(&Wanted::new(vec!["cidr_block".into()], Must::Be(vec![json!("10.9.0.0/16")]))));
+        assert_eq!(vpc.len(), 2);
+        assert_eq!(known.notes("CKV_AWS_1", "aws_vpc").collect::<Vec<_>>(), ["Ask the network team."]);
+        assert_eq!(known.notes("CKV2_AWS_1", "aws_vpc").count(), 0);
+        assert_ne!(known.sha256(), Knowledge::load(&[], None).unwrap().sha256());
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_told_with_its_place() {
+        for (text, why) in [
+            ("[[note]]\nrule = \"x\"\ntext = \"\"\n", "unknown field `rule`"),
+            ("[[value]]\nattribute = \"a\"\nvalue = \"${var.x}\"\n", "would be evaluated"),
+            ("[[value]]\nattribute = \"a\"\nexpression = \"a b\"\n", "no expression"),
+            ("[[value]]\nattribute = \"[\"\nvalue = \"x\"\n", "attern"),
+            ("[[block]]\ntypes = [\"a\"]\n", "missing field `holds`"),
+        ] {
+            let error = with(&[("mine.toml", text)], None).unwrap_err().to_string();
+            assert!(error.contains("mine.toml") && error.contains(why), "{error}");
+        }
+        assert!(
+            Knowledge::load(&["/no/such/folder".into()], None).unwrap_err().to_string().contains("/no/such/folder")
+        );
+    }
+}
