@@ -30,6 +30,10 @@ fn nothing_to_set(wish: Option<&Wish>, block: &Block, ty: &str) -> String {
         Some((key, _)) => {
             format!("`{key}` holds what the rule does not want: what of it is needed, only who knows its use can say")
         }
+        None if ty.ends_with("_policy_document") => format!(
+            "{} holds what the rule does not want: what of it is needed, only who knows its use can say",
+            block.addr()
+        ),
         None => format!(
             "the rule looks at nothing that an {ty} can be given: whether it may be there at all, or what beside it, is \
              yours to decide"

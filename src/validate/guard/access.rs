@@ -7,7 +7,7 @@ use crate::source::{BlockAddr, Body};
 use super::{Change, Guarded};
 
 /// Attributes that say who a rule of a firewall lets in or out.
-const PEERS: [&str; 9] = [
+pub(super) const PEERS: [&str; 9] = [
     "cidr_block",
     "cidr_blocks",
     "cidr_ipv4",

@@ -19,6 +19,11 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
             continue;
         };
         let new = after.body.attribute(&old.key);
+        if !statements(&was).is_empty()
+            && new.is_some_and(|new| new.is_literal() && Document::parse(new.as_str().unwrap_or_default()).is_none())
+        {
+            guarded.reasons.push(format!("{addr}: {}: the policy is emptied", old.key));
+        }
         let Some(is) = new.and_then(|new| Document::parse(new.text.as_deref()?)).map(|document| document.value())
         else {
             // One that is gone, or is no document any more, is judged by other guardrails.

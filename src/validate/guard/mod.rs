@@ -5,6 +5,7 @@
 
 mod access;
 mod documents;
+mod openings;
 mod replaced;
 mod structure;
 mod values;
@@ -52,6 +53,7 @@ pub fn judge(change: &Change<'_>) -> Guarded {
     guarded.only_unknown = others == 0 && !guarded.reasons.is_empty();
     let values = guarded.reasons.len();
     access::judge(change, &mut guarded);
+    openings::judge(change, &mut guarded);
     documents::judge(change, &mut guarded);
     replaced::judge(change, &mut guarded);
     guarded.only_unknown &= guarded.reasons.len() == values;
@@ -74,6 +76,7 @@ fn dedup(lines: &mut Vec<String>) {
 pub(crate) mod tests {
     use super::*;
     use crate::source::SourceFile;
+    use std::collections::BTreeMap;
 
     /// A tree of one file, `main.tf`.
     pub(crate) fn tree(text: &str) -> SourceTree {
@@ -380,5 +383,44 @@ resource "aws_security_group" "web" {
             changed("variable \"s\" {\n  default = \"\"\n}\n", "secret_string = \"${var.s}\""),
             Guarded::default()
         );
+    }
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Deceptive {
+        what: String,
+        target: String,
+        before: String,
+        from: String,
+        to: String,
+        why: String,
+    }
+
+    #[test]
+    fn fixes_that_only_deceive_are_refused() {
+        let list: BTreeMap<String, Vec<Deceptive>> =
+            toml::from_str(include_str!("../../../tests/fixtures/deceptive.toml")).unwrap();
+        assert!(list["fix"].len() > 20);
+        for Deceptive { what, target, before, from, to, why } in &list["fix"] {
+            assert!(before.contains(from.as_str()), "{what}: {from}");
+            let (before, after) = (tree(before), tree(&before.replacen(from.as_str(), to, 1)));
+            let target = target.parse::<crate::source::ResourceAddr>().unwrap().block;
+            let addrs = |tree: &SourceTree| -> Vec<BlockAddr> {
+                tree.file(&main_tf()).unwrap().body().blocks().map(|block| block.addr()).collect()
+            };
+            let stood = addrs(&before);
+            let companions: Vec<BlockAddr> = addrs(&after).into_iter().filter(|addr| !stood.contains(addr)).collect();
+            let (file, given) = (main_tf(), Vec::new());
+            let change = Change {
+                before: &before,
+                after: &after,
+                file: &file,
+                target: &target,
+                companions: &companions,
+                given: &given,
+            };
+            let guarded = judge(&change);
+            assert!(guarded.reasons.iter().any(|reason| reason.contains(why.as_str())), "{what}: {guarded:?}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::{Change, Guarded, pattern};
 
 /// Text that stands in for a value which somebody still has to supply.
 static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"(?i)\b(your|my|insert|enter|some)[-_ ]|replace|change_?me|\btodo\b|fixme|placeholder|<[a-z_ -]+>|x{4,}")
+    pattern(r"(?i)\byour|\b(my|insert|enter|some)[-_ ]|replace|change_?me|\btodo\b|fixme|placeholder|<[a-z_ -]+>|x{4,}")
 });
 
 /// Words that stand in for a name, unless the module itself calls its things so.
@@ -152,6 +152,15 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
         if secret::is_in(text) {
             refuse("a secret must not be written down".to_owned());
         }
+        if let Some(why) = image(name, text, known) {
+            match why {
+                Image::Unknown => refuse(format!("which image {text:?} is, the module does not say")),
+                Image::Version => {
+                    guarded.review.push(format!("{addr}: {path}: which version, as in {text:?}, is a person's choice"));
+                }
+            }
+            continue;
+        }
         if names_another(addr, path, text) && !names.contains(text) {
             refuse(format!("{text:?} names what the module does not have; refer to a block, or add one"));
         }
@@ -184,6 +193,28 @@ fn names_another(addr: &BlockAddr, path: &str, text: &str) -> bool {
     let own = name == path && addr.resource_type().is_some_and(|ty| ty.ends_with(&format!("_{stem}")));
     let everywhere = AWS_OWN.is_match(text) || (name.contains("key") && text.starts_with("alias/aws/"));
     REFERENCE_NAME.is_match(name) && !LABELS.contains(&name) && !own && !text.contains("${") && !everywhere
+}
+
+/// What is not known of an image.
+enum Image {
+    /// Which one it is.
+    Unknown,
+    /// Which version.
+    Version,
+}
+
+/// What is not known of the image that a container is made of; `None` where all is, or where it is none.
+fn image(argument: &str, text: &str, known: &dyn Fn(&str) -> bool) -> Option<Image> {
+    if !matches!(argument, "image" | "image_uri" | "container_image") || text.contains("${") || known(text) {
+        return None;
+    }
+    let name = text.split('@').next().unwrap_or(text);
+    // A colon before a slash is that of a port.
+    let name = match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => name,
+    };
+    Some(if known(name) { Image::Version } else { Image::Unknown })
 }
 
 /// Public addresses cannot be known; private ones, and how wide a range is, are a choice for a person to look at.

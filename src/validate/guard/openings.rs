@@ -1,0 +1,77 @@
+//! Doors that a change opens to anybody: by another attribute, another family of addresses, a wildcard written otherwise.
+//!
+//! In: the target before and after, and the new blocks. Out: refusals. What stood open before may stay open: the scanners judge
+//! that.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::source::{Block, BlockAddr, Body, Item, SourceFile};
+
+use super::access::PEERS;
+use super::{Change, Guarded, pattern};
+
+/// Attributes that say who may do something.
+const MEMBERS: [&str; 6] = ["identifiers", "member", "members", "principal", "principals", "user"];
+/// What stands for anybody.
+const ANYBODY: [&str; 8] = ["*", "0.0.0.0/0", "::/0", "allAuthenticatedUsers", "allUsers", "any", "Any", "Internet"];
+
+static STRING: LazyLock<Regex> = LazyLock::new(|| pattern(r#""((?:[^"\\]|\\.)*)""#));
+/// More than one wildcard where one would do the same.
+static WILDCARDS: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[*?:]{2,}$|:\*{2,}$|:\?\*$|:\*\?$"));
+
+pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
+    let dir = change.file.parent();
+    for addr in change.companions.iter().chain([change.target]) {
+        let Some((file, block)) = change.after.find(&dir, addr) else { continue };
+        let stood = change.before.find(&dir, addr).map(|(file, block)| doors(file, block)).unwrap_or_default();
+        for (door, count) in doors(file, block) {
+            if count > stood.get(&door).copied().unwrap_or(0) {
+                guarded.reasons.push(format!("{addr}: {door} opens it to anybody"));
+            }
+        }
+    }
+}
+
+/// What lets anybody in, as it is written, and how often.
+fn doors(file: &SourceFile, block: &Block) -> BTreeMap<String, usize> {
+    let mut doors = BTreeMap::new();
+    if !is_outward(&block.addr()) {
+        walk(file, &block.body, &mut |text| *doors.entry(text).or_insert(0) += 1);
+    }
+    doors
+}
+
+fn walk(file: &SourceFile, body: &Body, found: &mut impl FnMut(String)) {
+    let says = |key: &str, words: &[&str]| {
+        let said = body.attribute(key).and_then(|attribute| attribute.as_str());
+        said.is_some_and(|said| words.iter().any(|word| said.eq_ignore_ascii_case(word)))
+    };
+    let is_shut = says("access", &["deny"]) || says("action", &["deny"]) || says("effect", &["deny"]);
+    let is_outward = says("direction", &["outbound", "egress"]) || says("type", &["egress"]);
+    let shuts = body.blocks().any(|block| block.keyword == "deny");
+    for item in &body.items {
+        match item {
+            Item::Attribute(attribute) => {
+                let key = attribute.key.as_str();
+                let texts = STRING.captures_iter(file.slice(&attribute.value)).map(|text| text[1].to_owned());
+                for text in texts {
+                    let lets_in =
+                        PEERS.contains(&key) && !(is_shut || is_outward || shuts) || MEMBERS.contains(&key) && !is_shut;
+                    if lets_in && ANYBODY.contains(&text.as_str()) || WILDCARDS.is_match(&text) {
+                        found(format!("`{key}`: {text:?}"));
+                    }
+                }
+            }
+            Item::Block(block) if block.keyword != "egress" => walk(file, &block.body, found),
+            Item::Block(_) => {}
+        }
+    }
+}
+
+/// Whether a block is about what goes out.
+fn is_outward(addr: &BlockAddr) -> bool {
+    addr.resource_type().is_some_and(|ty| ty.contains("egress"))
+}
