@@ -35,8 +35,10 @@ use crate::exit::{ExitStatus, Failure};
 use crate::rules::{Must, Wanted};
 
 /// caulk's own.
-const EMBEDDED: [(&str, &str); 3] = [
+const EMBEDDED: [(&str, &str); 5] = [
     ("buckets.toml", include_str!("../prompts/rules/buckets.toml")),
+    ("databases.toml", include_str!("../prompts/rules/databases.toml")),
+    ("keys.toml", include_str!("../prompts/rules/keys.toml")),
     ("logs.toml", include_str!("../prompts/rules/logs.toml")),
     ("networks.toml", include_str!("../prompts/rules/networks.toml")),
 ];

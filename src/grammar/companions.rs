@@ -139,7 +139,8 @@ pub(super) fn leading_from_inside(schema: &Block, ty: &str) -> Vec<Vec<String>> 
     paths
 }
 
-fn leads_to(attribute: &str, ty: &str) -> bool {
+/// Whether an attribute leads to a block of a type by its name.
+pub(super) fn leads_to(attribute: &str, ty: &str) -> bool {
     let words: Vec<&str> = ty.split('_').skip(1).collect();
     let mut nouns = (0..words.len()).map(|from| words[from..].join("_"));
     let noun = REFERRING.iter().find_map(|suffix| attribute.strip_suffix(suffix)).unwrap_or(attribute);

@@ -38,8 +38,12 @@ impl Typed<'_> {
             return Some(either(texts));
         }
         // It is wanted because of the block that it leads to.
-        if (form.narrow || form.bare) && must_be.is_some() && self.references.links() {
-            return if form.narrow { Some(format!("{LINK} | {LINKING}")) } else { self.link(name) };
+        if must_be.is_some() && self.references.links() {
+            match is_new {
+                true if self.references.leads(name) => return self.link(name),
+                false if form.narrow => return Some(format!("{LINK} | {LINKING}")),
+                _ => {}
+            }
         }
         if form.narrow || is_new {
             let wanted = form.wanted_of(name).first().copied();

@@ -62,7 +62,16 @@ enum Going {
     /// One of the ways that running the rule has found: with what it names.
     AsFound,
     /// A way of the rule's own, by its position: with the blocks that it asks for, and what they name.
-    Way(usize),
+    Way(usize, Asked),
+}
+
+/// What the blocks that a rule asks for hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// What is required and known to be wanted.
+    Narrowly,
+    /// What else they may.
+    Loosely,
 }
 
 impl Grammar {

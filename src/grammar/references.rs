@@ -11,7 +11,7 @@ use crate::knowledge::Knowledge;
 use crate::schema::{Block, Kind, Schemas};
 use crate::source::{BlockAddr, references_of};
 
-use super::companions::{CALLED_EXACTLY, New, called_by, means};
+use super::companions::{CALLED_EXACTLY, New, called_by, leads_to, means};
 use super::is_name;
 use super::names::{Class, Names, Repetition};
 use super::places::{self, Place};
@@ -279,6 +279,12 @@ impl References {
         // New blocks may be called in several ways.
         let heads: Vec<&str> = self.fitting(Class::Text).filter(|head| !head.contains("(_[a-z]+)?")).collect();
         (!heads.is_empty()).then(|| heads.join("|"))
+    }
+
+    /// Whether an attribute leads to one of the blocks that a connection is to be made with, by its name.
+    pub(super) fn leads(&self, attribute: &str) -> bool {
+        let ty = |link: &String| link.split(['.', '\\']).next().unwrap_or_default().to_owned();
+        self.links.iter().map(ty).any(|ty| leads_to(attribute, &ty))
     }
 
     /// References to the blocks that a connection is to be made with, as an attribute calls them, as a regular expression.

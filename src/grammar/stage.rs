@@ -20,7 +20,7 @@ use super::names::Names;
 use super::references::References;
 use super::secrets;
 use super::typed::{self, Typed};
-use super::{Going, Grammar, GrammarError, Shapes, hcl, provider_of};
+use super::{Asked, Going, Grammar, GrammarError, Shapes, hcl, provider_of};
 
 /// Found ways that an answer may choose from, at most.
 const FOUND: usize = 4;
@@ -158,7 +158,10 @@ impl Grammar {
     /// The languages of answers that go one way each, the likeliest first; where the rule leaves one value for one attribute,
     /// that is one sentence.
     pub fn ways(&self) -> Vec<Grammar> {
-        (0..self.context.ways.len()).map(|index| self.way(index)).collect()
+        let ways = || self.context.ways.iter().enumerate();
+        let loose =
+            ways().filter(|(_, way)| !way.companions.is_empty()).map(|(index, _)| self.way(index, Asked::Loosely));
+        ways().map(|(index, _)| self.way(index, Asked::Narrowly)).chain(loose).collect()
     }
 
     /// How many ways running the rule has found.
@@ -214,7 +217,7 @@ impl Grammar {
         }
         let general = Grammar { context: Arc::new(context), ..self.clone() };
         Ok(Some(match index {
-            Some(index) => general.way(index),
+            Some(index) => general.way(index, Asked::Narrowly),
             None => general.to_one_of(&general.context.found.iter().collect::<Vec<_>>()),
         }))
     }
@@ -244,8 +247,10 @@ impl Grammar {
             }
         }
         for (index, way) in self.context.ways.iter().enumerate() {
-            if gone.is_none() && self.way(index).accepts(answer)? {
-                gone = Some((Some(index), way));
+            for asked in [Asked::Narrowly, Asked::Loosely] {
+                if gone.is_none() && self.way(index, asked).accepts(answer)? {
+                    gone = Some((Some(index), way));
+                }
             }
         }
         Ok(gone)
@@ -261,7 +266,7 @@ impl Grammar {
         Grammar { lark, context: context.clone(), held: Going::AsFound }
     }
 
-    fn way(&self, index: usize) -> Grammar {
+    fn way(&self, index: usize, asked: Asked) -> Grammar {
         let (context, target, names) = (&self.context, &self.context.target, &self.context.names);
         let way = &context.ways[index];
         let header = hcl::quote(&format!("{}\n", opening(target)));
@@ -291,7 +296,7 @@ impl Grammar {
                 stage(context, names, target, &held, |body, _| format!("start: {header} {body} \"}}\"\n"))
             }
         };
-        Grammar { lark, context: context.clone(), held: Going::Way(index) }
+        Grammar { lark, context: context.clone(), held: Going::Way(index, asked) }
     }
 
     /// The stage after one in which `written` was written; `None` when that is a whole answer.
@@ -310,7 +315,8 @@ impl Grammar {
         let (prefix, block) = match (blocks.last(), &asked) {
             (Some(last), _) if open => (written.to_owned(), last.addr()),
             (_, Some((addr, companion))) => {
-                held = Held::ToWhatIsAsked(&companion.wanted, context.links(addr, companion.to.as_ref(), &blocks));
+                let links = context.links(addr, companion.to.as_ref(), &blocks);
+                held = Held::ToWhatIsAsked(&companion.wanted, links, self.held);
                 names.add_new(addr);
                 (format!("{written}\n\n{}\n", opening(addr)), addr.clone())
             }
@@ -342,7 +348,7 @@ impl Grammar {
 
     /// The next block that the way asks for and that is not written yet.
     fn asked(&self, blocks: &[&Block]) -> Option<(BlockAddr, &Companion)> {
-        let Going::Way(index) = self.held else { return None };
+        let Going::Way(index, _) = self.held else { return None };
         let way = self.context.ways.get(index)?;
         let mut missing = way.companions.iter().filter_map(|companion| {
             let addr = self.context.new_blocks().name_for(&self.context.names, &companion.ty)?;
@@ -366,7 +372,7 @@ enum Held<'a> {
     /// A new block that another one names: what is required of it, and what all rules want.
     ToWhatIsNeeded,
     /// A new block that the rule asks for.
-    ToWhatIsAsked(&'a [Wanted], Links),
+    ToWhatIsAsked(&'a [Wanted], Links, Going),
 }
 
 /// A connection that has to be made.
@@ -407,7 +413,7 @@ fn stage(
     };
     let references = match held {
         Held::ToNothing | Held::ToWhatIsNeeded | Held::ToOneOf(_) | Held::AtLeast(_) => references,
-        Held::Narrowly(_, links) | Held::ToLinks(links) | Held::ToWhatIsAsked(_, links) => {
+        Held::Narrowly(_, links) | Held::ToLinks(links) | Held::ToWhatIsAsked(_, links, _) => {
             references.with_links(names, &context.schemas, &links.to)
         }
     };
@@ -417,7 +423,7 @@ fn stage(
     };
     // A new block is held to what all rules want as well.
     let mut wanted = match held {
-        Held::ToWhatIsAsked(wanted, links) => {
+        Held::ToWhatIsAsked(wanted, links, _) => {
             let inside = links.inside.as_ref().filter(|_| references.links());
             let inside = inside.map(|path| Wanted::new(path.clone(), Must::Exist));
             wanted.iter().cloned().chain(inside).collect()
@@ -434,6 +440,10 @@ fn stage(
     let (body, rules) = match &schema {
         Some(schema) => {
             let only = context.wanted();
+            let from = match held {
+                Held::ToLinks(links) | Held::ToWhatIsAsked(_, links, _) => links.from(schema, &references),
+                _ => Vec::new(),
+            };
             let mut typed = Typed::new(&references);
             let body = match held {
                 Held::Narrowly(wanted, _) => typed.narrow(schema, &context.body, wanted),
@@ -443,8 +453,11 @@ fn stage(
                         targets.iter().map(|wanted| typed.narrow(schema, &context.body, wanted)).collect();
                     format!("({})", bodies.join(" | "))
                 }
-                Held::ToLinks(links) => typed.linking(schema, &context.body, &links.from(schema, &references)),
-                Held::ToWhatIsAsked(_, links) => typed.asked(schema, &wanted, &links.from(schema, &references)),
+                Held::ToLinks(_) => typed.linking(schema, &context.body, &from),
+                Held::ToWhatIsAsked(_, _, going) => {
+                    let is_narrow = matches!(going, Going::Way(_, Asked::Narrowly));
+                    typed.asked(schema, &wanted, &from, is_narrow)
+                }
                 Held::ToWhatIsNeeded => typed.needed(schema, &wanted),
                 Held::ToNothing if *block == context.target => typed.over(schema, &context.body, &only),
                 Held::ToNothing => typed.whole(schema, &wanted),

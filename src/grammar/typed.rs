@@ -16,8 +16,9 @@ use super::names::Class;
 use super::permutation::{Piece, Start, Times, permutation};
 use super::references::References;
 
-/// Texts that begin or end with a blank: no others, and no other than without it.
-const BLANK: &str = r#"" (.|\n)*|(.|\n)* ""#;
+/// Texts that begin or end with a blank: no others, and no other than without it; and those that stand for one that somebody
+/// has yet to fill in.
+const UNFIT: &str = r#"" (.|\n)*|(.|\n)* "|(.|\n)*["\/:. -](your|my)[_ -](.|\n)*"#;
 /// How deep lists and objects may nest below an attribute that may hold anything.
 const VALUE_DEPTH: usize = 12;
 
@@ -107,6 +108,8 @@ pub(super) struct Form<'a> {
     pub must: bool,
     /// Whether nothing else can be written but what is required.
     pub narrow: bool,
+    /// Attributes that can be written all the same.
+    pub kept: &'a [&'a str],
     /// Whether no other nested blocks can be written but those: they go on and on.
     pub bare: bool,
     /// Whether it is one of several blocks of its type, or in one: what is wanted of some of these is then wanted of it.
@@ -166,8 +169,15 @@ impl<'a> Typed<'a> {
 
     /// The same for one that a rule asks for: of nested blocks it holds only those that are wanted or required, and where it
     /// must be linked, it begins with a reference.
-    pub(super) fn asked(&mut self, schema: &'a Block, wanted: &'a [Wanted], links: &[&str]) -> String {
-        let form = Form { wanted: wanted.iter().collect(), must: true, bare: true, ..Form::default() };
+    pub(super) fn asked(
+        &mut self,
+        schema: &'a Block,
+        wanted: &'a [Wanted],
+        links: &'a [&'a str],
+        narrow: bool,
+    ) -> String {
+        let form =
+            Form { wanted: wanted.iter().collect(), must: true, bare: true, narrow, kept: links, ..Form::default() };
         self.linked(schema, form, links)
     }
 
@@ -189,8 +199,8 @@ impl<'a> Typed<'a> {
     }
 
     /// The same for one that begins with a reference to a new block.
-    pub(super) fn linking(&mut self, schema: &'a Block, body: &'a Body, links: &[&str]) -> String {
-        self.linked(schema, Form { over: Some(body), ..Form::default() }, links)
+    pub(super) fn linking(&mut self, schema: &'a Block, body: &'a Body, links: &'a [&'a str]) -> String {
+        self.linked(schema, Form { over: Some(body), narrow: true, kept: links, ..Form::default() }, links)
     }
 
     /// The rules.
@@ -214,7 +224,7 @@ impl<'a> Typed<'a> {
     }
 
     /// A block's body that begins with a reference in one of these attributes; without any, it begins as it likes.
-    fn linked(&mut self, schema: &'a Block, form: Form<'a>, links: &[&str]) -> String {
+    fn linked(&mut self, schema: &'a Block, form: Form<'a>, links: &'a [&'a str]) -> String {
         let pieces = self.pieces(schema, 1, &form);
         let mut link = |(at, piece): (usize, &Piece)| {
             let attribute = schema.attributes.get(&piece.name).filter(|_| links.contains(&piece.name.as_str()))?;
@@ -262,7 +272,7 @@ impl<'a> Typed<'a> {
         let place = if is_new && depth == 1 { self.references.place(name) } else { None };
         let is_beside = place.is_some_and(|(_, is_own)| is_own);
         let least = u32::from(required && is_new || must_be.is_some() && form.must || is_beside);
-        if form.narrow && least == 0 {
+        if form.narrow && least == 0 && !(depth == 1 && form.kept.contains(&name)) {
             return None;
         }
         let written = form.over.is_some_and(|body| body.attribute(name).is_some());
@@ -421,7 +431,7 @@ impl<'a> Typed<'a> {
 
     /// The texts of a terminal but for these, and for those that differ from others by blanks alone.
     pub(super) fn none_of(&mut self, terminal: &str, texts: &[String]) -> String {
-        let texts = texts.iter().map(|text| escape(&super::hcl::quote(text))).chain([BLANK.to_owned()]);
+        let texts = texts.iter().map(|text| escape(&super::hcl::quote(text))).chain([UNFIT.to_owned()]);
         self.terminal(&format!("{terminal} & ~/{}/", texts.collect::<Vec<_>>().join("|")))
     }
 
