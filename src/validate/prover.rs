@@ -132,6 +132,10 @@ pub struct Prover {
     pub(super) pending: Vec<Pending>,
     /// What each live fix's patch holds, once settled.
     pub(super) parts: BTreeMap<FixId, BTreeSet<FixId>>,
+    /// The parts that were seen to stand alone for a fix: what they build does not change any more.
+    pub(super) stood: BTreeSet<(FixId, BTreeSet<FixId>)>,
+    /// What scans of the tree as scanned say, by the folders that were copied for them.
+    pub(super) scanned: BTreeMap<BTreeSet<RelPath>, BTreeMap<Tool, Keys>>,
     /// The scanners that saw all fixes together, once settled.
     pub(super) saw_all: BTreeSet<Tool>,
     /// Why the second scanner did not see all fixes together, if it failed.
@@ -151,6 +155,8 @@ impl Prover {
             units: BTreeMap::new(),
             pending: Vec::new(),
             parts: BTreeMap::new(),
+            stood: BTreeSet::new(),
+            scanned: BTreeMap::new(),
             saw_all: BTreeSet::new(),
             second_failed: None,
             plans: BTreeMap::new(),

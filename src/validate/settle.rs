@@ -75,8 +75,15 @@ impl Prover {
         if live.is_empty() {
             return Ok(blamed);
         }
-        let scratch = Scratch::copy(&self.base, &Unit { dir: RelPath::default(), folders: self.reach(&live) })?;
-        let before = self.scan_whole(&scratch)?;
+        let folders = self.reach(&live);
+        let scratch = Scratch::copy(&self.base, &Unit { dir: RelPath::default(), folders: folders.clone() })?;
+        let before = match self.scanned.get(&folders) {
+            Some(known) => known.clone(),
+            None => {
+                let before = self.scan_whole(&scratch)?;
+                self.scanned.entry(folders).or_insert(before).clone()
+            }
+        };
         scratch.show(&self.tree, &self.base)?;
         let after = self.scan_whole(&scratch)?;
         for (tool, before) in &before {
@@ -323,6 +330,9 @@ impl Prover {
     /// Why a set of fixes over the tree as scanned does not close all that one of them is said to close; empty when it
     /// does.
     fn fails_alone(&mut self, dir: &RelPath, fix: FixId, part: &BTreeSet<FixId>) -> Result<Vec<String>, ProofError> {
+        if self.stood.contains(&(fix, part.clone())) {
+            return Ok(Vec::new());
+        }
         self.unit(dir)?;
         let with = self.tree_with(part)?;
         self.show(dir, with.clone())?;
@@ -338,6 +348,9 @@ impl Prover {
         if let Some(checkov) = &keys.checkov {
             let open = self.pending[fix].closes.intersection(&checkov.failed);
             reasons.extend(open.map(|key| format!("alone, it leaves {} open on {}", key.rule, key.resource)));
+        }
+        if reasons.is_empty() {
+            self.stood.insert((fix, part.clone()));
         }
         Ok(reasons)
     }
