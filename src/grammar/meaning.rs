@@ -45,6 +45,9 @@ impl Typed<'_> {
                 _ => {}
             }
         }
+        if is_new && POLICIES.contains(&name) {
+            return Some(self.policy(depth));
+        }
         if form.narrow || is_new {
             let wanted = form.wanted_of(name).first().copied();
             let outer = wanted.and_then(|wanted| wanted.path.get(form.level.checked_sub(1)?)).map(String::as_str);
@@ -75,16 +78,19 @@ impl Typed<'_> {
         {
             return Some(Some(self.reference(&heads)));
         }
-        if POLICIES.contains(&name) {
-            let document = self.anything(depth);
-            let data = self.references.policies().map(|heads| format!(" | {}", self.reference(&heads)));
-            return Some(Some(format!("\"jsonencode(\" {document} \")\"{}", data.unwrap_or_default())));
-        }
-        if ["_id", "_ids", "_arn", "_arns"].iter().any(|suffix| name.ends_with(suffix)) {
+        let is_called = depth == 1 && self.references.is_called(name);
+        if is_called || ["_id", "_ids", "_arn", "_arns"].iter().any(|suffix| name.ends_with(suffix)) {
             // What it would refer to, nobody knows.
             return Some((required || !form.bare).then(|| self.unknown_name(&[])));
         }
         None
+    }
+
+    /// A policy: a document.
+    fn policy(&mut self, depth: usize) -> String {
+        let document = self.anything(depth);
+        let data = self.references.policies().map(|heads| format!(" | {}", self.reference(&heads)));
+        format!("\"jsonencode(\" {document} \")\"{}", data.unwrap_or_default())
     }
 
     /// A reference to one of the blocks that a connection is to be made with, as an attribute calls it.

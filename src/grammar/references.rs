@@ -243,6 +243,14 @@ impl References {
         (!heads.is_empty()).then(|| heads.join("|"))
     }
 
+    /// Whether an attribute of a new block calls another block by a word alone.
+    pub(super) fn is_called(&self, attribute: &str) -> bool {
+        let provider = super::provider_of(&self.ty);
+        let calls =
+            |(called, ty): &(&str, &str)| *called == attribute && *ty != self.ty && super::provider_of(ty) == provider;
+        CALLED_EXACTLY.iter().any(calls)
+    }
+
     /// References to the same attribute of other blocks, as a regular expression: of a place that is theirs as well.
     pub(super) fn same(&self, attribute: &str) -> Option<String> {
         let group = |head: &str| match attribute {

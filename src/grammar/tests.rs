@@ -541,3 +541,22 @@ fn what_the_user_has_given_is_written_and_what_new_blocks_need() {
     assert!(accepts(&grammar(topic), &key("  tags = {\n    Owner = \"sec\"\n  }\n")));
     assert!(!accepts(&grammar(topic), &key("")));
 }
+
+#[test]
+fn what_a_new_block_names_is_what_its_arguments_mean() {
+    let module = "resource \"aws_flow_log\" \"a\" {\n}\n";
+    let grammar = grammar_for(&BlockAddr::resource("aws_flow_log", "a"), module);
+    let role = |policy: &str| {
+        format!(
+            "resource \"aws_flow_log\" \"a\" {{\n  iam_role_arn = aws_iam_role.a.arn\n}}\n\nresource \"aws_iam_role\" \"a\" {{\n  \
+             assume_role_policy = {policy}\n}}"
+        )
+    };
+    let document = "jsonencode({\n    Version = \"2012-10-17\"\n  })";
+    assert!(accepts(&grammar, &role(document)));
+    let other = "\n\nresource \"aws_iam_role_policy\" \"a\" {\n  role = aws_iam_role.a.name\n  policy = jsonencode({\n    A = \"b\"\n  })\n}";
+    assert!(accepts(&grammar, &(role(document) + other)));
+    assert!(!accepts(&grammar, &(role(document) + &other.replace("aws_iam_role.a.name", "aws_flow_log.a.id"))));
+    assert!(!accepts(&grammar, &(role("aws_iam_role_policy.a.name") + other)));
+    assert!(!accepts(&grammar, &role("\"x\"")));
+}
