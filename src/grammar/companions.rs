@@ -212,7 +212,6 @@ pub(super) fn called_by(attribute: &str, ty: &str) -> Option<&'static str> {
         _ if ty == "google_kms_crypto_key" => Some("id"),
         "bucket" if ty == "google_storage_bucket" => Some("name"),
         "bucket" | "key_ring" | "network" | "subnetwork" | "topic" => Some("id"),
-        "role" => Some("name"),
         // Azure's ids are all called so.
         _ if attribute.ends_with("_id") && provider_of(ty) == "azurerm" => Some("id"),
         _ if attribute.ends_with("_name") => Some("name"),

@@ -61,7 +61,8 @@ impl Typed<'_> {
         }
         let is_open = form.narrow && must_be.is_some_and(Must::is_open);
         Some(match is_open {
-            true if refers(name) => self.unknown_name(&failing(must_be, name, form.over)),
+            true if refers(name) => self.unknown_name(name, &failing(must_be, name, form.over)),
+            false if is_given_out(name) => self.unknown_name(name, &[]),
             true => self.other_than(&failing(must_be, name, form.over), depth),
             false => self.text("STRING", depth),
         })
@@ -78,12 +79,11 @@ impl Typed<'_> {
         {
             return Some(Some(self.reference(&heads)));
         }
-        let is_called = depth == 1 && self.references.is_called(name);
-        if is_called || ["_id", "_ids", "_arn", "_arns"].iter().any(|suffix| name.ends_with(suffix)) {
-            // What it would refer to, nobody knows.
-            return Some((required || !form.bare).then(|| self.unknown_name(&[])));
+        if depth == 1 && self.references.is_called(name) {
+            return Some((required || !form.bare).then(|| self.unknown_name(name, &[])));
         }
-        None
+        // What it would refer to, nobody knows.
+        (is_given_out(name) && !required && form.bare).then_some(None)
     }
 
     /// A policy: a document.
@@ -113,14 +113,23 @@ impl Typed<'_> {
         self.text(&other, depth)
     }
 
-    /// What names another thing of which nobody knows what it is: an input of the module, or a text that is none of these.
-    fn unknown_name(&mut self, texts: &[String]) -> String {
+    /// What names another thing of which nobody knows what it is: an input of the module, what the words of the attribute
+    /// lead to, or a text that is none of these.
+    fn unknown_name(&mut self, attribute: &str, texts: &[String]) -> String {
         let other = self.none_of("PLAIN", texts);
-        match self.references.inputs() {
-            Some(heads) => format!("{other} | {}", self.reference(&heads)),
-            None => other,
+        let meant = || self.references.meant_or_new(attribute).or_else(|| self.references.likely(attribute));
+        let named = if is_given_out(attribute) { meant() } else { None };
+        let heads: Vec<String> = self.references.inputs().into_iter().chain(named).collect();
+        match heads.is_empty() {
+            true => other,
+            false => format!("{other} | {}", self.reference(&heads.join("|"))),
         }
     }
+}
+
+/// Whether an attribute holds what a cloud gives out for another thing.
+fn is_given_out(attribute: &str) -> bool {
+    ["_id", "_ids", "_arn", "_arns"].iter().any(|suffix| attribute.ends_with(suffix))
 }
 
 /// One of some texts.

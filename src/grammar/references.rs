@@ -47,6 +47,9 @@ const REFERRED: [&str; 22] = [
 pub(super) const LINK: &str = "LINK";
 pub(super) const LINKING: &str = "LINKING";
 
+/// Words of attributes that stand for whatever there is.
+const OPEN_WORDS: [&str; 8] = ["default", "destination", "endpoint", "main", "primary", "resource", "source", "target"];
+
 /// What the user has given.
 #[derive(Clone, Debug, Default)]
 struct Given {
@@ -237,7 +240,13 @@ impl References {
             .filter_map(|(_, ty)| self.resources.get(*ty).map(|(standing, new)| (*ty, standing, new)))
             .flat_map(|(ty, standing, new)| {
                 let heads = if standing.is_empty() { new } else { standing };
-                heads.iter().filter_map(move |head| narrowed(head, called_by(attribute, ty)?)).collect::<Vec<_>>()
+                // IAM's own call a role by its name, all others by its ARN.
+                let by = match ty {
+                    "aws_iam_role" if self.ty.starts_with("aws_iam_") => Some("name"),
+                    "aws_iam_role" => Some("arn"),
+                    _ => called_by(attribute, ty),
+                };
+                heads.iter().filter_map(move |head| narrowed(head, by?)).collect::<Vec<_>>()
             })
             .collect();
         (!heads.is_empty()).then(|| heads.join("|"))
@@ -249,6 +258,20 @@ impl References {
         let calls =
             |(called, ty): &(&str, &str)| *called == attribute && *ty != self.ty && super::provider_of(ty) == provider;
         CALLED_EXACTLY.iter().any(calls)
+    }
+
+    /// References to what an attribute may lead to, by the words that it shares with types, as a regular expression: to all types
+    /// where it says nothing of one.
+    pub(super) fn likely(&self, attribute: &str) -> Option<String> {
+        let (noun, by) = attribute.rsplit_once('_')?;
+        let telling: Vec<&str> = noun.split('_').filter(|word| !OPEN_WORDS.contains(word)).collect();
+        let fits = |head: &&str| {
+            let ty = head.trim_start_matches(r"data\.").split('\\').next().unwrap_or_default();
+            telling.is_empty() || ty.split('_').skip(1).any(|word| telling.contains(&word))
+        };
+        let by = by.trim_end_matches('s');
+        let heads: Vec<String> = self.fitting(Class::Text).filter(fits).filter_map(|head| narrowed(head, by)).collect();
+        (!heads.is_empty()).then(|| heads.join("|"))
     }
 
     /// References to the same attribute of other blocks, as a regular expression: of a place that is theirs as well.
@@ -269,15 +292,23 @@ impl References {
         (!heads.is_empty()).then(|| heads.join("|"))
     }
 
+    /// References to what an attribute means by its name, to resources that stand and to new ones, as a regular expression.
+    pub(super) fn meant_or_new(&self, attribute: &str) -> Option<String> {
+        let meant = self.resources.iter().filter(|(ty, _)| means(attribute, ty));
+        let heads: Vec<&str> =
+            meant.flat_map(|(_, (standing, new))| standing.iter().chain(new)).map(String::as_str).collect();
+        (!heads.is_empty()).then(|| heads.join("|"))
+    }
+
     /// References to an attribute of the standing resources of some types, as regular expressions.
     pub(super) fn of_types<'a>(&'a self, types: &'a [&str], attribute: &'a str) -> impl Iterator<Item = String> + 'a {
         let of_types = self.resources.iter().filter(|(ty, _)| types.contains(&ty.as_str()));
         of_types.flat_map(move |(_, (standing, _))| standing.iter().filter_map(move |head| narrowed(head, attribute)))
     }
 
-    /// Variables and locals that can stand where a text is wanted, as a regular expression.
+    /// Variables, locals and outputs of modules that can stand where a text is wanted, as a regular expression.
     pub(super) fn inputs(&self) -> Option<String> {
-        let is_input = |head: &&str| head.starts_with(r"var\.") || head.starts_with(r"local\.");
+        let is_input = |head: &&str| [r"var\.", r"local\.", r"module\."].iter().any(|kind| head.starts_with(kind));
         let heads: Vec<&str> = self.fitting(Class::Text).filter(is_input).collect();
         (!heads.is_empty()).then(|| heads.join("|"))
     }

@@ -559,4 +559,11 @@ fn what_a_new_block_names_is_what_its_arguments_mean() {
     assert!(!accepts(&grammar, &(role(document) + &other.replace("aws_iam_role.a.name", "aws_flow_log.a.id"))));
     assert!(!accepts(&grammar, &(role("aws_iam_role_policy.a.name") + other)));
     assert!(!accepts(&grammar, &role("\"x\"")));
+    let listener = "resource \"aws_elb\" \"a\" {\n  listener {\n    lb_port = 80\n  }\n}\nresource \"aws_iam_role\" \"r\" {\n}\n\
+        resource \"aws_acm_certificate\" \"c\" {\n}\n";
+    let grammar = grammar_for(&BlockAddr::resource("aws_elb", "a"), listener);
+    let certificate =
+        |id: &str| format!("resource \"aws_elb\" \"a\" {{\n  listener {{\n    ssl_certificate_id = {id}\n  }}\n}}");
+    assert!(accepts(&grammar, &certificate("aws_acm_certificate.c.id")));
+    assert!(!accepts(&grammar, &certificate("aws_iam_role.r.id")));
 }
