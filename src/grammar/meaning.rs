@@ -119,7 +119,8 @@ impl Typed<'_> {
         let other = self.none_of("PLAIN", texts);
         let meant = || self.references.meant_or_new(attribute).or_else(|| self.references.likely(attribute));
         let named = if is_given_out(attribute) { meant() } else { None };
-        let heads: Vec<String> = self.references.inputs().into_iter().chain(named).collect();
+        let same = self.references.same(attribute);
+        let heads: Vec<String> = self.references.inputs().into_iter().chain(named).chain(same).collect();
         match heads.is_empty() {
             true => other,
             false => format!("{other} | {}", self.reference(&heads.join("|"))),

@@ -10,13 +10,14 @@ use crate::source::document::Step;
 use crate::source::{Block, Body, Item};
 
 /// Attributes that say what traffic a rule of a firewall is about: with another one it may leave open what it was found for.
-pub const TRAFFIC: [&str; 8] = [
+pub const TRAFFIC: [&str; 9] = [
     "from_port",
     "to_port",
     "protocol",
     "ip_protocol",
     "direction",
     "destination_port_range",
+    "ports",
     "source_port_range",
     "self",
 ];

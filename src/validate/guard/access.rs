@@ -40,10 +40,10 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
         return;
     };
     not_switched_off(addr, &before.body, &after.body, guarded);
-    changed(&before.body, &after.body, &mut |key, around| {
+    changed(&before.body, &after.body, false, &mut |key, is_about_peers| {
         if TRAFFIC.contains(&key) {
             // Other traffic leaves open what the finding was about, or cuts off what the rule was there for.
-            match PEERS.iter().any(|key| around.attribute(key).is_some()) {
+            match is_about_peers {
                 true => {
                     guarded.reasons.push(format!("{addr}: `{key}` is another one: change who may come, not what for"))
                 }
@@ -57,6 +57,11 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
     });
 }
 
+/// Whether a body itself says who comes or goes.
+fn names_peers(body: &Body) -> bool {
+    PEERS.iter().any(|key| body.attribute(key).is_some())
+}
+
 /// A block that does nothing any more closes findings, and whatever it was there for is gone.
 fn not_switched_off(addr: &BlockAddr, before: &Body, after: &Body, guarded: &mut Guarded) {
     for (key, off) in [("enabled", false), ("disabled", true)] {
@@ -67,14 +72,15 @@ fn not_switched_off(addr: &BlockAddr, before: &Body, after: &Body, guarded: &mut
     }
 }
 
-/// Calls `each` for the attributes that are another one, new or gone, with the body around them as it was. Nested blocks of a
-/// type are compared in their order; one that is new, with nothing.
-fn changed(before: &Body, after: &Body, each: &mut impl FnMut(&str, &Body)) {
+/// Calls `each` for the attributes that are another one, new or gone, and with whether the body around them, or one around
+/// that, says who comes or goes. Nested blocks of a type are compared in their order; one that is new, with nothing.
+fn changed(before: &Body, after: &Body, outer: bool, each: &mut impl FnMut(&str, bool)) {
+    let peers = outer || names_peers(before);
     let text = |body: &Body, key: &str| body.attribute(key).map(|a| a.expr.to_string().trim().to_owned());
     let gone = before.attributes().filter(|a| after.attribute(&a.key).is_none());
     for attribute in after.attributes().chain(gone) {
         if text(before, &attribute.key) != text(after, &attribute.key) {
-            each(&attribute.key, before);
+            each(&attribute.key, peers);
         }
     }
     let nothing = Body::default();
@@ -83,6 +89,6 @@ fn changed(before: &Body, after: &Body, each: &mut impl FnMut(&str, &Body)) {
         let at = seen.entry(block.keyword.as_str()).or_default();
         let same = before.blocks().filter(|old| old.keyword == block.keyword).nth(*at);
         *at += 1;
-        changed(same.map_or(&nothing, |old| &old.body), &block.body, each);
+        changed(same.map_or(&nothing, |old| &old.body), &block.body, peers, each);
     }
 }

@@ -14,7 +14,8 @@ use super::access::PEERS;
 use super::{Change, Guarded, pattern};
 
 /// Attributes that say who may do something.
-const MEMBERS: [&str; 6] = ["identifiers", "member", "members", "principal", "principals", "user"];
+const MEMBERS: [&str; 8] =
+    ["iam_member", "identifiers", "member", "members", "principal", "principals", "special_group", "user"];
 /// What stands for anybody.
 const ANYBODY: [&str; 8] = ["*", "0.0.0.0/0", "::/0", "allAuthenticatedUsers", "allUsers", "any", "Any", "Internet"];
 
@@ -60,7 +61,10 @@ fn walk(file: &SourceFile, body: &Body, found: &mut impl FnMut(String)) {
                 for text in texts {
                     let lets_in =
                         PEERS.contains(&key) && !(is_shut || is_outward || shuts) || MEMBERS.contains(&key) && !is_shut;
-                    if lets_in && ANYBODY.contains(&text.as_str()) || WILDCARDS.is_match(&text) {
+                    // Google's may stand in a list that is written as a text.
+                    let is_anybody =
+                        ANYBODY.iter().any(|all| *all == text || all.starts_with("all") && text.contains(all));
+                    if lets_in && is_anybody || WILDCARDS.is_match(&text) {
                         found(format!("`{key}`: {text:?}"));
                     }
                 }
