@@ -52,6 +52,8 @@ pub struct Knowledge {
     notes: Vec<Note>,
     blocks: Vec<NewBlock>,
     values: Vec<Given>,
+    /// All texts of the user's.
+    texts: Vec<String>,
     sha256: String,
 }
 
@@ -175,24 +177,28 @@ impl Knowledge {
         for path in paths {
             let text =
                 std::fs::read_to_string(&path).map_err(|source| KnowledgeError::Read { path: path.clone(), source })?;
-            knowledge.add(&path, &text, &mut sha256)?;
+            let file = knowledge.add(&path, &text, &mut sha256)?;
+            knowledge.texts.extend(file);
         }
         knowledge.sha256 = hex(&sha256.finalize());
         Ok(knowledge)
     }
 
-    fn add(&mut self, path: &Path, text: &str, sha256: &mut Sha256) -> Result<(), KnowledgeError> {
+    /// Takes a file in. Gives the texts that may be written because of it.
+    fn add(&mut self, path: &Path, text: &str, sha256: &mut Sha256) -> Result<Vec<String>, KnowledgeError> {
         let wrong = |message: String| KnowledgeError::Content { path: path.to_owned(), message };
         let file: File = toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
         for given in &file.value {
             given.check().map_err(wrong)?;
         }
         sha256.update(text);
+        let mut texts: Vec<String> = file.value.iter().filter_map(|given| given.value.clone()).collect();
+        file.block.iter().flat_map(|block| block.holds.values().flatten()).for_each(|value| strings(value, &mut texts));
         self.notes.extend(file.note);
         self.blocks.extend(file.block);
         // Who says it later says it for sure.
         self.values.splice(0..0, file.value);
-        Ok(())
+        Ok(texts)
     }
 
     /// A digest of all files.
@@ -224,11 +230,19 @@ impl Knowledge {
         self.values.iter().filter(is_about).map(Given::to_hcl)
     }
 
-    /// The texts that are given: whoever writes one has not made it up.
-    pub fn texts(&self) -> Vec<String> {
-        let held = self.blocks.iter().flat_map(|block| block.holds.values().flatten());
-        let held = held.filter_map(|value| value.as_str().map(str::to_owned));
-        self.values.iter().filter_map(|given| given.value.clone()).chain(held).collect()
+    /// The texts that the user has given: whoever writes one has not made it up.
+    pub fn texts(&self) -> &[String] {
+        &self.texts
+    }
+}
+
+/// The texts in a value.
+fn strings(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => found.push(text.clone()),
+        Value::Array(values) => values.iter().for_each(|value| strings(value, found)),
+        Value::Object(entries) => entries.values().for_each(|value| strings(value, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -278,6 +292,7 @@ mod tests {
         let path = ["private_service_connection", "subresource_names"].map(str::to_owned).to_vec();
         assert!(endpoint.contains(&Wanted::new(path, Must::Be(vec![json!(["vault"])]))), "{endpoint:?}");
         assert_eq!(own.wants_of("azurerm_private_endpoint", "azurerm_lb").len(), 1);
+        assert!(own.texts().is_empty(), "ranges of ours are for a person to look at");
         assert!(own.wants_of("aws_flow_log", "aws_vpc").iter().any(|wanted| wanted.must == Must::Exist));
     }
 
@@ -292,7 +307,7 @@ mod tests {
         assert_eq!(values("aws_ebs_volume", "kms_key_id"), ["data.aws_kms_key.main.arn", "\"arn:aws:kms:x\""]);
         assert_eq!(values("google_sql", "kms_key_id"), ["data.aws_kms_key.main.arn"]);
         assert!(values("aws_ebs_volume", "name").is_empty());
-        assert!(known.texts().contains(&"arn:aws:kms:x".to_owned()));
+        assert_eq!(known.texts(), ["10.9.0.0/16", "sec", "arn:aws:kms:x"].map(str::to_owned).as_slice());
         let vpc = known.wants_of("aws_vpc", "aws_instance");
         assert!(vpc.contains(&Wanted::new(vec!["cidr_block".into()], Must::Be(vec![json!("10.9.0.0/16")]))));
         assert_eq!(vpc.len(), 2);

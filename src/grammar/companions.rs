@@ -186,7 +186,7 @@ pub(super) fn means(attribute: &str, ty: &str) -> bool {
     let named = nouns.any(|known| match known.contains('_') {
         true => noun == known || noun.ends_with(&format!("_{known}")),
         // Roles are called by what they are for.
-        false if ty == "aws_iam_role" => noun.ends_with("_role") && suffix == Some(&"_arn"),
+        false if ty == "aws_iam_role" => (noun == known || noun.ends_with("_role")) && suffix == Some(&"_arn"),
         // A word alone says it only where what is held refers to something.
         false => noun == known && suffix.is_some_and(|suffix| suffix.starts_with("_id") || suffix.starts_with("_arn")),
     });
@@ -408,6 +408,7 @@ mod tests {
             ("log_group_name", "aws_cloudwatch_log_group"),
             ("log_destination", "aws_cloudwatch_log_group"),
             ("execution_role_arn", "aws_iam_role"),
+            ("role_arn", "aws_iam_role"),
         ] {
             assert!(means(attribute, ty), "{attribute} {ty}");
         }

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::secret;
 use crate::source::{Block, BlockAddr, references};
 
 use super::hcl;
@@ -22,8 +21,8 @@ const MAKERS: [(&str, &str); 3] = [
 /// What a block's secrets may be.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Secrets {
-    /// Expressions that stand for one, as regular expressions.
-    known: Vec<String>,
+    /// Expressions that lead to one that is made or kept, as regular expressions.
+    made: Vec<String>,
     /// Names of variables that are taken.
     taken: BTreeSet<String>,
     /// The name of the block.
@@ -38,13 +37,10 @@ impl Secrets {
             match (addr.keyword.as_str(), addr.labels.as_slice()) {
                 ("variable", [label]) => {
                     secrets.taken.insert(label.clone());
-                    if secret::is_name_of_one(label) {
-                        secrets.known.push(format!(r"var\.{label}"));
-                    }
                 }
                 ("resource", [ty, label]) if name.repetition.is_none() => {
                     let made = MAKERS.iter().find(|(maker, _)| maker == ty);
-                    secrets.known.extend(made.map(|(_, attribute)| format!(r"{ty}\.{label}\.{attribute}")));
+                    secrets.made.extend(made.map(|(_, attribute)| format!(r"{ty}\.{label}\.{attribute}")));
                 }
                 _ => {}
             }
@@ -54,14 +50,16 @@ impl Secrets {
 
     /// What may stand in an attribute, as a regular expression.
     pub(super) fn heads(&self, attribute: &str) -> Option<String> {
-        // One of the same name is that one; else any may be.
-        let same = format!(r"var\.{attribute}");
-        if self.known.contains(&same) {
-            return Some(same);
+        // One of the same name is that one; else one for the same thing may be.
+        if self.taken.contains(attribute) {
+            return Some(format!(r"var\.{attribute}"));
         }
+        let is_same =
+            |name: &&String| name.ends_with(&format!("_{attribute}")) || attribute.ends_with(&format!("_{name}"));
+        let variables = self.taken.iter().filter(is_same).map(|name| format!(r"var\.{name}"));
         let called = [attribute.to_owned(), format!("{}_{attribute}", self.label)];
         let new = called.into_iter().find(|name| !self.taken.contains(name)).map(|name| format!(r"var\.{name}"));
-        let heads: Vec<String> = self.known.iter().cloned().chain(new).collect();
+        let heads: Vec<String> = self.made.iter().cloned().chain(variables).chain(new).collect();
         (!heads.is_empty()).then(|| heads.join("|"))
     }
 }

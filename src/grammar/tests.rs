@@ -496,6 +496,8 @@ fn a_secret_is_a_variable_that_has_to_be_given() {
     let has = format!("{module}variable \"db_password\" {{\n}}\nresource \"random_password\" \"db\" {{\n}}\n");
     assert!(accepts(&grammar(&has), &with("var.db_password")));
     assert!(accepts(&grammar(&has), &with("random_password.db.result")));
+    let other = format!("{module}variable \"session_token\" {{\n}}\n");
+    assert!(!accepts(&grammar(&other), &with("var.session_token")));
     let taken = format!("{module}variable \"password\" {{\n}}\n");
     assert!(accepts(&grammar(&taken), &with("var.password")));
 }

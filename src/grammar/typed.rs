@@ -226,7 +226,7 @@ impl<'a> Typed<'a> {
     /// A block's body that begins with a reference in one of these attributes; without any, it begins as it likes.
     fn linked(&mut self, schema: &'a Block, form: Form<'a>, links: &'a [&'a str]) -> String {
         let pieces = self.pieces(schema, 1, &form);
-        let mut link = |(at, piece): (usize, &Piece)| {
+        let link = |(at, piece): (usize, &Piece)| {
             let attribute = schema.attributes.get(&piece.name).filter(|_| links.contains(&piece.name.as_str()))?;
             let link = self.link(&piece.name)?;
             let value = match attribute.ty {
@@ -235,7 +235,7 @@ impl<'a> Typed<'a> {
             };
             Some((at, format!("\"  {} = \" {value} \"\\n\"", piece.name)))
         };
-        let links: Vec<(usize, String)> = pieces.iter().enumerate().filter_map(&mut link).collect();
+        let links: Vec<(usize, String)> = pieces.iter().enumerate().filter_map(link).collect();
         match (links.is_empty(), form.over) {
             (false, _) => self.permutation(&pieces, Start::With(links)),
             (true, Some(_)) => self.permutation(&pieces, Start::Something),
@@ -451,7 +451,7 @@ impl<'a> Typed<'a> {
     }
 
     /// An expression for the values of a type, at a depth of indentation.
-    pub(super) fn value(&mut self, ty: &'a Type, depth: usize) -> String {
+    fn value(&mut self, ty: &'a Type, depth: usize) -> String {
         let reference = |class: Class| self.references.terminal(class).map(|t| format!(" | {t}")).unwrap_or_default();
         match ty {
             Type::String => self.text("STRING", depth),

@@ -264,6 +264,7 @@ impl Way {
 #[cfg(test)]
 mod tests {
     use super::super::Wish;
+    use super::super::ways::tests::{TARGET, be, wanted};
     use super::*;
     use crate::source::{RelPath, SourceFile};
     use serde_json::json;
@@ -298,17 +299,6 @@ mod tests {
     fn filter(ty: &str) -> Value {
         json!({ "cond_type": "filter", "attribute": "resource_type", "operator": "within", "value": [ty] })
     }
-
-    fn wanted(path: &str, must: Must) -> Wanted {
-        Wanted::new(path.split('.').map(str::to_owned).collect(), must)
-    }
-
-    fn be(values: &[Value]) -> Must {
-        Must::Be(values.to_vec())
-    }
-
-    const TARGET: &str =
-        "resource \"t\" \"a\" {\n  mode = \"open\"\n  size = var.size\n  rule {\n    on = true\n  }\n}\n";
 
     #[test]
     fn a_connected_block_is_asked_for_with_what_it_must_be() {

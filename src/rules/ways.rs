@@ -108,20 +108,20 @@ impl Way {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::source::{RelPath, SourceFile};
     use serde_json::{Value, json};
 
-    fn wanted(path: &str, must: Must) -> Wanted {
+    pub(in super::super) fn wanted(path: &str, must: Must) -> Wanted {
         Wanted::new(path.split('.').map(str::to_owned).collect(), must)
     }
 
-    fn be(values: &[Value]) -> Must {
+    pub(in super::super) fn be(values: &[Value]) -> Must {
         Must::Be(values.to_vec())
     }
 
-    const TARGET: &str =
+    pub(in super::super) const TARGET: &str =
         "resource \"t\" \"a\" {\n  mode = \"open\"\n  size = var.size\n  rule {\n    on = true\n  }\n}\n";
 
     #[test]

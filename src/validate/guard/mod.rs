@@ -88,6 +88,15 @@ pub(crate) mod tests {
         RelPath::new("main.tf").unwrap()
     }
 
+    pub(crate) fn judged(
+        before: &SourceTree,
+        after: &SourceTree,
+        target: &BlockAddr,
+        companions: &[BlockAddr],
+    ) -> Guarded {
+        judge(&Change { before, after, file: &main_tf(), target, companions, given: &[] })
+    }
+
     const BEFORE: &str = r#"
 variable "env" {
   default = "dev"
@@ -116,14 +125,7 @@ resource "aws_security_group" "web" {
             let blocks = after.file(&main_tf()).unwrap().body().blocks().map(|b| b.addr());
             blocks.filter(|b| !known.contains(b)).collect()
         };
-        judge(&Change {
-            before: &before,
-            after: &after,
-            file: &main_tf(),
-            target: &target,
-            companions: &new,
-            given: &[],
-        })
+        judged(&before, &after, &target, &new)
     }
 
     /// The change that adds a line to the target.
@@ -180,15 +182,7 @@ resource "aws_security_group" "web" {
             (tree(text), tree(&text.replacen("{\n}", "{\n  y = local.b\n}\nlocals {\n  b = t.b.id\n}", 1)));
         let target = BlockAddr::resource("t", "a");
         let locals = BlockAddr { keyword: "locals".into(), labels: Vec::new() };
-        let change = Change {
-            before: &before,
-            after: &after,
-            file: &main_tf(),
-            target: &target,
-            companions: &[locals],
-            given: &[],
-        };
-        refused(&judge(&change), "circle");
+        refused(&judged(&before, &after, &target, &[locals]), "circle");
     }
 
     #[test]
@@ -223,9 +217,7 @@ resource "aws_security_group" "web" {
         let after = text.replace("  name", "  display_name = \"sample topic\"\n  name");
         let target = BlockAddr::resource("aws_sns_topic", "a");
         let (before, after) = (tree(text), tree(&after));
-        let change =
-            Change { before: &before, after: &after, file: &main_tf(), target: &target, companions: &[], given: &[] };
-        assert_eq!(judge(&change), Guarded::default());
+        assert_eq!(judged(&before, &after, &target, &[]), Guarded::default());
     }
 
     #[test]
@@ -255,14 +247,7 @@ resource "aws_security_group" "web" {
         let target = BlockAddr::resource("aws_thing", "a");
         let with = |uri: &str| {
             let (before, after) = (tree(text), tree(&text.replace("http://hooks.corp.test/in", uri)));
-            judge(&Change {
-                before: &before,
-                after: &after,
-                file: &main_tf(),
-                target: &target,
-                companions: &[],
-                given: &[],
-            })
+            judged(&before, &after, &target, &[])
         };
         assert_eq!(with("https://hooks.corp.test/in"), Guarded::default());
         refused(&with("https://other.corp.test/in"), "other.corp.test");
@@ -292,14 +277,7 @@ resource "aws_security_group" "web" {
         let judged = |from: &str, to: &str| {
             assert!(text.contains(from));
             let (before, after) = (tree(text), tree(&text.replacen(from, to, 1)));
-            judge(&Change {
-                before: &before,
-                after: &after,
-                file: &main_tf(),
-                target: &target,
-                companions: &[],
-                given: &[],
-            })
+            judged(&before, &after, &target, &[])
         };
         refused(&judged("enabled = true", "enabled = false"), "switches it off");
         refused(&judged("enabled = true", "enabled = true\n  disabled = true"), "switches it off");
@@ -320,14 +298,7 @@ resource "aws_security_group" "web" {
         let text = format!("{around}resource \"aws_sns_topic\" \"a\" {{\n}}\n");
         let (before, after) = (tree(&text), tree(&text.replace("\"a\" {\n", &format!("\"a\" {{\n  {line}\n"))));
         let target = BlockAddr::resource("aws_sns_topic", "a");
-        judge(&Change {
-            before: &before,
-            after: &after,
-            file: &main_tf(),
-            target: &target,
-            companions: &[],
-            given: &[],
-        })
+        judged(&before, &after, &target, &[])
     }
 
     #[test]
@@ -336,14 +307,7 @@ resource "aws_security_group" "web" {
         let target = BlockAddr::resource("aws_db_instance", "a");
         let judged = |after: &str| {
             let (before, after) = (tree(text), tree(after));
-            judge(&Change {
-                before: &before,
-                after: &after,
-                file: &main_tf(),
-                target: &target,
-                companions: &[],
-                given: &[],
-            })
+            judged(&before, &after, &target, &[])
         };
         let encrypted = judged(&text.replace("false", "true"));
         assert!(encrypted.review[0].contains("`storage_encrypted` may make terraform replace"), "{encrypted:?}");
@@ -410,16 +374,7 @@ resource "aws_security_group" "web" {
             };
             let stood = addrs(&before);
             let companions: Vec<BlockAddr> = addrs(&after).into_iter().filter(|addr| !stood.contains(addr)).collect();
-            let (file, given) = (main_tf(), Vec::new());
-            let change = Change {
-                before: &before,
-                after: &after,
-                file: &file,
-                target: &target,
-                companions: &companions,
-                given: &given,
-            };
-            let guarded = judge(&change);
+            let guarded = judged(&before, &after, &target, &companions);
             assert!(guarded.reasons.iter().any(|reason| reason.contains(why.as_str())), "{what}: {guarded:?}");
         }
     }

@@ -65,7 +65,7 @@ static BUCKET_ARN: LazyLock<Regex> = LazyLock::new(|| pattern(r"arn:aws[a-z-]*:s
 
 static INTERPOLATION: LazyLock<Regex> = LazyLock::new(|| pattern(r"\$\{[^{}]*\}"));
 
-static STRING: LazyLock<Regex> = LazyLock::new(|| pattern(r#""((?:[^"\\]|\\.)*)""#));
+pub(super) static STRING: LazyLock<Regex> = LazyLock::new(|| pattern(r#""((?:[^"\\]|\\.)*)""#));
 
 pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
     let dir = change.file.parent();
@@ -159,7 +159,6 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
                     guarded.review.push(format!("{addr}: {path}: which version, as in {text:?}, is a person's choice"));
                 }
             }
-            continue;
         }
         if names_another(addr, path, text) && !names.contains(text) {
             refuse(format!("{text:?} names what the module does not have; refer to a block, or add one"));
