@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Block, Kind, Pack, SchemaError, versions};
 use crate::grammar::provider_of;
-use crate::source::{BlockAddr, RelPath, SourceTree};
+use crate::source::{BlockAddr, Body, Item, RelPath, SourceTree};
 
 /// The packs that are part of the binary. `caulk schema import` makes them, see `packs/README.md`.
 static EMBEDDED: [(&str, Pack); 13] = [
@@ -42,7 +42,7 @@ pub struct Schemas {
     packs: Vec<(Source, Arc<Pack>)>,
     /// Providers of which a module wants another version than the pack's, with what it wants.
     unfit: BTreeMap<String, String>,
-    /// Providers that a module locks at an earlier version than the pack's, with both.
+    /// Providers of which a module wants an earlier version than the pack's that is still like it, with both.
     ahead: BTreeMap<String, (String, String)>,
 }
 
@@ -83,10 +83,13 @@ impl Schemas {
         for (provider, wanted) in dirs.iter().flat_map(|dir| versions::wanted(tree, dir)) {
             let Some((source, pack)) = fit.find(&provider) else { continue };
             let Some(head) = pack.head().filter(|_| *source != Source::Module) else { continue };
-            if !wanted.admits(&head.version) {
+            let ahead = (wanted.to_string(), head.version.clone());
+            // Most of a provider stays as it is from one major version to the next; the module shows what it uses of it.
+            let is_near =
+                || wanted.is_just_before(&head.version) && dirs.iter().all(|dir| suits(pack, &provider, tree, dir));
+            if !wanted.admits(&head.version) && !is_near() {
                 fit.unfit.insert(provider, wanted.to_string());
-            } else if wanted.is_before(&head.version) {
-                let ahead = (wanted.to_string(), head.version.clone());
+            } else if !wanted.admits(&head.version) || wanted.is_before(&head.version) {
                 fit.ahead.insert(provider, ahead);
             }
         }
@@ -108,7 +111,7 @@ impl Schemas {
     pub fn why_ahead(&self, ty: &str) -> Option<String> {
         let provider = provider_of(ty);
         let (locked, version) = self.ahead.get(provider)?;
-        Some(format!("the module locks {provider} {locked}, and the schema is of {version}: some of it may be newer"))
+        Some(format!("the module wants {provider} {locked}, and the schema is of {version}: some of it may be newer"))
     }
 
     /// All packs with their sources, those that speak first first.
@@ -154,6 +157,35 @@ impl Schemas {
     }
 }
 
+/// Whether all that a module's blocks of a provider hold is in a pack.
+fn suits(pack: &Pack, provider: &str, tree: &SourceTree, dir: &RelPath) -> bool {
+    let blocks = tree.module(dir).flat_map(|file| file.body().blocks());
+    let mut own = blocks.filter(|block| block.labels.first().is_some_and(|ty| provider_of(ty) == provider));
+    own.all(|block| {
+        let schema = Kind::of(&block.keyword).zip(block.labels.first()).and_then(|(kind, ty)| pack.get(kind, ty));
+        schema.is_some_and(|schema| holds(&schema.with_lifecycle(), &block.body))
+    })
+}
+
+/// Whether a body holds only what its schema has.
+fn holds(schema: &Block, body: &Body) -> bool {
+    const META: [&str; 8] =
+        ["alias", "connection", "count", "depends_on", "dynamic", "for_each", "provider", "provisioner"];
+    body.items.iter().all(|item| match item {
+        Item::Attribute(attribute) => {
+            let name = attribute.key.as_str();
+            META.contains(&name) || schema.attributes.contains_key(name)
+        }
+        Item::Block(block) => {
+            let nested = schema.blocks.get(&block.keyword);
+            let is_attribute = schema.attributes.contains_key(&block.keyword);
+            META.contains(&block.keyword.as_str())
+                || is_attribute
+                || nested.is_some_and(|nested| holds(&nested.block, &block.body))
+        }
+    })
+}
+
 /// The name that is most like another one, if any is near (Jaro-Winkler, at least 0.8).
 pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let scored = names.map(|other| (strsim::jaro_winkler(name, other), other)).filter(|(score, _)| *score >= 0.8);
@@ -164,6 +196,7 @@ pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&
 mod tests {
     use super::*;
     use crate::schema::Kind;
+    use crate::source::SourceFile;
 
     #[test]
     fn a_schema_that_is_newer_than_the_locked_provider_says_so() {
@@ -177,8 +210,25 @@ mod tests {
         let own = Schemas::embedded().pack_of("aws_sqs_queue").unwrap().head().unwrap().version.clone();
         let older = fit("6.0.0");
         assert!(older.get(Kind::Resource, "aws_sqs_queue").is_some());
-        assert!(older.why_ahead("aws_sqs_queue").unwrap().contains("locks aws 6.0.0"), "{older:?}");
+        assert!(older.why_ahead("aws_sqs_queue").unwrap().contains("wants aws 6.0.0"), "{older:?}");
         assert_eq!(fit(&own).why_ahead("aws_sqs_queue"), None);
-        assert!(fit("5.0.0").get(Kind::Resource, "aws_sqs_queue").is_none());
+        assert!(fit("4.0.0").get(Kind::Resource, "aws_sqs_queue").is_none());
+    }
+
+    #[test]
+    fn a_schema_of_the_next_major_version_does_where_the_module_holds_nothing_that_it_has_not() {
+        let of = |version: &str, body: &str| {
+            let pin =
+                format!("terraform {{\n  required_providers {{\n    aws = {{ version = \"{version}\" }}\n  }}\n}}\n");
+            let text = format!("{pin}resource \"aws_sqs_queue\" \"q\" {{\n{body}}}\n");
+            let file = SourceFile::parse(RelPath::new("main.tf").unwrap(), text.into_bytes()).unwrap();
+            Schemas::embedded().fit_for(&SourceTree::from_files("/nowhere", [file]), &[&RelPath::default()])
+        };
+        let near = of("~> 5.0", "  name = \"q\"\n");
+        assert!(near.get(Kind::Resource, "aws_sqs_queue").is_some());
+        assert!(near.why_ahead("aws_sqs_queue").unwrap().contains("wants aws ~> 5.0"));
+        let other = of("~> 5.0", "  gone_by_now = \"q\"\n");
+        assert!(other.get(Kind::Resource, "aws_sqs_queue").is_none());
+        assert!(of("~> 4.0", "  name = \"q\"\n").get(Kind::Resource, "aws_sqs_queue").is_none());
     }
 }

@@ -45,10 +45,32 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// Whether the major version before this one is wanted.
+    pub(super) fn is_just_before(&self, version: &str) -> bool {
+        let Some(major) = numbers(version).and_then(|version| version[0].checked_sub(1)) else { return false };
+        let is_it = |text: &str| numbers(text).is_some_and(|numbers| numbers[0] == major);
+        match self {
+            Self::Locked(locked) => is_it(locked),
+            Self::Constraint(terms) => {
+                // One version of it, or any up to the last.
+                let (operator, bound) = parts(terms);
+                let is_one = matches!(operator, "" | "=" | "~>" | "<=") && is_it(bound);
+                is_one || self.admits(&format!("{major}.{0}.{0}", u32::MAX))
+            }
+        }
+    }
+}
+
+/// A term's operator, and what stands behind it.
+fn parts(term: &str) -> (&str, &str) {
+    let digits = term.find(|c: char| c.is_ascii_digit()).unwrap_or(term.len());
+    (term[..digits].trim(), term[digits..].trim())
+}
+
 /// Whether a version meets one term. What cannot be read excludes nothing.
 fn meets(term: &str, version: [u64; 3]) -> bool {
-    let digits = term.find(|c: char| c.is_ascii_digit()).unwrap_or(term.len());
-    let (operator, text) = (term[..digits].trim(), term[digits..].trim());
+    let (operator, text) = parts(term);
     let Some(bound) = numbers(text) else { return true };
     match operator {
         "" | "=" => version == bound,
@@ -128,6 +150,18 @@ mod tests {
 
     fn admits(constraint: &str, version: &str) -> bool {
         Wanted::Constraint(constraint.into()).admits(version)
+    }
+
+    #[test]
+    fn the_major_version_before_is_told() {
+        let before = |constraint: &str| Wanted::Constraint(constraint.into()).is_just_before("6.45.0");
+        for near in ["~> 5.0", "5.31.0", ">= 4.9, < 6", "~> 5.2.1"] {
+            assert!(before(near), "{near}");
+        }
+        for far in ["~> 4.0", "< 5.0", "3.39.0", "~> 6.0"] {
+            assert!(!before(far), "{far}");
+        }
+        assert!(Wanted::Locked("5.0.0".into()).is_just_before("6.45.0"));
     }
 
     #[test]
