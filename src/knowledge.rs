@@ -16,6 +16,15 @@
 //! target = ["aws_vpc"]            # only where it is added for a block of these types
 //! holds = { traffic_type = ["ALL"], log_destination = [] }   # one of these values; anything where the list is empty
 //!
+//! [[never]]                       # blocks that no answer adds: whether there is to be one is for a person to say
+//! types = ["aws_s3_bucket"]
+//! why = "…"
+//!
+//! [[review]]                      # what a person must look at: a new block of the types, or a change of these attributes in one
+//! types = ["kubernetes_*"]
+//! attributes = ["*.limits"]       # paths in the block; `*` stands for any characters
+//! text = "…"                      # `{attribute}` stands for the path
+//!
 //! [[value]]                       # what stands in an attribute wherever an answer writes it
 //! attribute = "kms_key_id"
 //! types = ["aws_*"]
@@ -35,12 +44,13 @@ use crate::exit::{ExitStatus, Failure};
 use crate::rules::{Must, Wanted};
 
 /// caulk's own.
-const EMBEDDED: [(&str, &str); 5] = [
+const EMBEDDED: [(&str, &str); 6] = [
     ("buckets.toml", include_str!("../prompts/rules/buckets.toml")),
     ("databases.toml", include_str!("../prompts/rules/databases.toml")),
     ("keys.toml", include_str!("../prompts/rules/keys.toml")),
     ("logs.toml", include_str!("../prompts/rules/logs.toml")),
     ("networks.toml", include_str!("../prompts/rules/networks.toml")),
+    ("review.toml", include_str!("../prompts/rules/review.toml")),
 ];
 
 /// The file in the scanned folder that is read without being named.
@@ -51,7 +61,11 @@ pub const PROJECT_FILE: &str = "caulk.toml";
 pub struct Knowledge {
     notes: Vec<Note>,
     blocks: Vec<NewBlock>,
+    never: Vec<Never>,
+    reviews: Vec<Review>,
     values: Vec<Given>,
+    /// How many of the blocks are caulk's own.
+    own_blocks: usize,
     /// All texts of the user's.
     texts: Vec<String>,
     sha256: String,
@@ -62,6 +76,8 @@ pub struct Knowledge {
 struct File {
     note: Vec<Note>,
     block: Vec<NewBlock>,
+    never: Vec<Never>,
+    review: Vec<Review>,
     value: Vec<Given>,
 }
 
@@ -82,6 +98,22 @@ struct NewBlock {
     #[serde(default)]
     target: Patterns,
     holds: BTreeMap<String, Vec<Value>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Never {
+    types: Patterns,
+    why: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Review {
+    #[serde(default)]
+    types: Patterns,
+    attributes: Option<Patterns>,
+    text: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -147,7 +179,7 @@ pub enum KnowledgeError {
 impl From<KnowledgeError> for Failure {
     fn from(error: KnowledgeError) -> Self {
         Failure::new(ExitStatus::Usage, error.to_string()).hint(
-            "a file of knowledge holds [[note]], [[block]] and [[value]], as those in caulk's own prompts/rules/ do",
+            "a file of knowledge holds [[note]], [[block]], [[never]], [[review]] and [[value]], as those in caulk's own prompts/rules/ do",
         )
     }
 }
@@ -163,6 +195,7 @@ impl Knowledge {
         for (name, text) in EMBEDDED {
             knowledge.add(Path::new(name), text, &mut sha256)?;
         }
+        knowledge.own_blocks = knowledge.blocks.len();
         let mut paths = Vec::new();
         for folder in folders {
             let read = |source| KnowledgeError::Read { path: folder.clone(), source };
@@ -196,6 +229,8 @@ impl Knowledge {
         file.block.iter().flat_map(|block| block.holds.values().flatten()).for_each(|value| strings(value, &mut texts));
         self.notes.extend(file.note);
         self.blocks.extend(file.block);
+        self.never.extend(file.never);
+        self.reviews.extend(file.review);
         // Who says it later says it for sure.
         self.values.splice(0..0, file.value);
         Ok(texts)
@@ -224,10 +259,37 @@ impl Knowledge {
         held.into_iter().map(wanted).collect()
     }
 
+    /// Why no answer adds a block of a type; `None` where one may.
+    pub fn never(&self, ty: &str) -> Option<&str> {
+        self.never.iter().rev().find(|never| never.types.cover(ty)).map(|never| never.why.trim())
+    }
+
     /// What may be written into an attribute of a block of a type, as HCL; the latest file's first.
     pub fn values<'a>(&'a self, ty: &'a str, attribute: &'a str) -> impl Iterator<Item = String> + 'a {
         let is_about = |given: &&Given| given.types.cover(ty) && given.attribute.cover(attribute);
         self.values.iter().filter(is_about).map(Given::to_hcl)
+    }
+
+    /// Why a person must look at what is written to a path in a block of a type; the empty path stands for a new block.
+    pub fn reviews<'a>(&'a self, ty: &'a str, path: &'a str) -> impl Iterator<Item = String> + 'a {
+        let is_about = move |review: &&Review| {
+            let attributes = review.attributes.as_ref();
+            review.types.cover(ty) && attributes.map_or(path.is_empty(), |all| !path.is_empty() && all.cover(path))
+        };
+        self.reviews.iter().filter(is_about).map(move |review| review.text.trim().replace("{attribute}", path))
+    }
+
+    /// Whether the user has given a text for an attribute of a block of a type.
+    pub fn gives(&self, ty: &str, attribute: &str, text: &str) -> bool {
+        let values = self.values.iter().filter(|given| given.types.cover(ty) && given.attribute.cover(attribute));
+        let holds =
+            self.blocks[self.own_blocks..].iter().filter(|block| block.types.cover(ty)).flat_map(|block| &block.holds);
+        let mut held = Vec::new();
+        holds
+            .filter(|(path, _)| path.rsplit('.').next() == Some(attribute))
+            .flat_map(|(_, values)| values)
+            .for_each(|value| strings(value, &mut held));
+        values.filter_map(|given| given.value.as_deref()).chain(held.iter().map(String::as_str)).any(|it| it == text)
     }
 
     /// The texts that the user has given: whoever writes one has not made it up.
@@ -299,7 +361,8 @@ mod tests {
     #[test]
     fn the_house_of_the_user_speaks_last() {
         let tags = "[[block]]\ntypes = [\"aws_*\"]\nholds = { tags = [{ Owner = \"sec\" }], cidr_block = [\"10.9.0.0/16\"] }\n\
-                    [[note]]\nrules = [\"CKV_AWS_*\"]\ntypes = \"aws_*\"\ntext = \"Ask the network team.\"\n";
+                    [[note]]\nrules = [\"CKV_AWS_*\"]\ntypes = \"aws_*\"\ntext = \"Ask the network team.\"\n\
+                    [[never]]\ntypes = \"aws_eip\"\nwhy = \"Addresses are ordered.\"\n";
         let keys = "[[value]]\nattribute = \"kms_key_id\"\ntypes = [\"aws_*\"]\nvalue = \"arn:aws:kms:x\"\n";
         let own = "[[value]]\nattribute = [\"kms_*\"]\nexpression = \"data.aws_kms_key.main.arn\"\n";
         let known = with(&[("b.toml", keys), ("a.toml", tags), ("c.txt", "no knowledge")], Some(own)).unwrap();
@@ -313,6 +376,8 @@ mod tests {
         assert_eq!(vpc.len(), 2);
         assert_eq!(known.notes("CKV_AWS_1", "aws_vpc").collect::<Vec<_>>(), ["Ask the network team."]);
         assert_eq!(known.notes("CKV2_AWS_1", "aws_vpc").count(), 0);
+        assert_eq!(known.never("aws_eip"), Some("Addresses are ordered."));
+        assert_eq!(known.never("aws_vpc"), None);
         assert_ne!(known.sha256(), Knowledge::load(&[], None).unwrap().sha256());
     }
 

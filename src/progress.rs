@@ -63,6 +63,11 @@ impl Progress {
         }
     }
 
+    /// A line that is shown even where no progress is: what was asked for may not be what was meant.
+    pub fn warning(&self, text: &str) {
+        say!("warning: {text}");
+    }
+
     /// Starts a task of `total` steps (0: unknown).
     pub fn task(&self, label: &str, total: u64, unit: Unit) -> Task {
         let bar = match self.mode {

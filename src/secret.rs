@@ -6,7 +6,7 @@ use regex::Regex;
 
 static NAME: LazyLock<Regex> = LazyLock::new(|| {
     let names = "password|passwd|passphrase|secret|secret_(key|string|data|value)|private_key|access_key|account_key|\
-                 shared_key|psk|api_key|(auth_)?token|credentials|connection_string";
+                 shared_key|psk|api_key|token|credentials|connection_string";
     pattern(&format!("(?i)(^|_)({names})$"))
 });
 
@@ -16,6 +16,12 @@ static FORM: LazyLock<Regex> =
 /// Whether an argument of this name holds a secret.
 pub fn is_name_of_one(argument: &str) -> bool {
     NAME.is_match(argument)
+}
+
+/// Whether an argument of this name holds a secret itself, and not what leads to one: the `secret` of a version of it, or the
+/// role whose `credentials` are used.
+pub fn is_name_of_text(argument: &str) -> bool {
+    is_name_of_one(argument) && argument != "secret" && !argument.ends_with("credentials")
 }
 
 /// Whether a secret stands in a text: a key of AWS, a private key, a token of GitHub.
@@ -40,6 +46,7 @@ mod tests {
         for name in ["password_policy", "secret_id", "token_validity", "kms_key_id", "key", "allowed_tokens"] {
             assert!(!is_name_of_one(name), "{name}");
         }
+        assert!(is_name_of_text("client_secret") && !is_name_of_text("secret") && is_name_of_one("secret"));
         assert!(is_in("id AKIAIOSFODNN7EXAMPLE"));
         assert!(!is_in("aws_kms_key.main.arn"));
     }

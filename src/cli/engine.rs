@@ -122,7 +122,7 @@ impl<'a> Engine<'a> {
             terraform,
             schemas: self.schemas,
             plan: options.plan,
-            given: self.knowledge.texts().to_vec(),
+            knowledge: self.knowledge.clone(),
         };
         let level = Effort::of(options.effort);
         let effort = Effort {

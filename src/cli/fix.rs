@@ -120,7 +120,7 @@ fn findings(
     let covered = findings.into_iter().filter(|finding| scanner::covers(scope, &finding.location.file));
     let findings: Vec<Finding> = covered.collect();
     for line in args.filter.idle(&findings) {
-        progress.line(&line);
+        progress.warning(&line);
     }
     Ok(Found { findings: args.filter.apply(findings), unscanned, refused })
 }

@@ -74,7 +74,7 @@ pub fn run(args: &ScanArgs, cache: &Cache, progress: &Progress) -> Result<ExitSt
         progress.line(&format!("{} findings in files outside {} are left out", scan.outside, root.display()));
     }
     for line in args.filter.idle(&scan.failed) {
-        progress.line(&line);
+        progress.warning(&line);
     }
     let found = args.filter.apply(scan.failed);
     let version = worker.version()?;

@@ -10,15 +10,17 @@ use crate::source::document::Step;
 use crate::source::{Block, Body, Item};
 
 /// Attributes that say what traffic a rule of a firewall is about: with another one it may leave open what it was found for.
-pub const TRAFFIC: [&str; 9] = [
+pub const TRAFFIC: [&str; 11] = [
     "from_port",
     "to_port",
     "protocol",
     "ip_protocol",
     "direction",
     "destination_port_range",
+    "destination_port_ranges",
     "ports",
     "source_port_range",
+    "source_port_ranges",
     "self",
 ];
 /// Attributes that say which thing a block is.

@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::edit::layers::{FixId, LayeredTree};
 use crate::edit::merge::{self, Merged};
 use crate::finding::{Finding, Tool};
+use crate::knowledge::Knowledge;
 use crate::outcome::{Gate, Judgement, Verdict};
 use crate::process::ProcessError;
 use crate::rules::{Alternatives, Explored};
@@ -55,8 +57,8 @@ pub struct Tools {
     pub schemas: Schemas,
     /// Whether terraform is asked for plans, in which providers may call their clouds.
     pub plan: bool,
-    /// Texts that the user has given: an answer that holds one has not made it up.
-    pub given: Vec<String>,
+    /// What people know.
+    pub knowledge: Arc<Knowledge>,
 }
 
 /// A finding and the block that is to change for it, in a unit.
@@ -140,6 +142,8 @@ pub struct Prover {
     pub(super) saw_all: BTreeSet<Tool>,
     /// Why the second scanner did not see all fixes together, if it failed.
     pub(super) second_failed: Option<String>,
+    /// What the second scanner found only with a fix.
+    pub(super) uncovered: BTreeMap<FixId, Vec<String>>,
     /// The plan gate's word on each live fix, once settled, where it was asked for.
     pub(super) plans: BTreeMap<FixId, PlanVerdict>,
 }
@@ -159,6 +163,7 @@ impl Prover {
             scanned: BTreeMap::new(),
             saw_all: BTreeSet::new(),
             second_failed: None,
+            uncovered: BTreeMap::new(),
             plans: BTreeMap::new(),
         }
     }
@@ -228,7 +233,7 @@ impl Prover {
             file: &case.file,
             target: &case.block,
             companions: &merged.companions,
-            given: &self.tools.given,
+            knowledge: &self.tools.knowledge,
         };
         let guarded = timed(&mut verdicts, Gate::Guardrails, || {
             let guarded = guard::judge(&change);

@@ -85,6 +85,7 @@ impl Found {
 mod tests {
     use super::super::guard::tests::tree;
     use super::*;
+    use crate::knowledge::Knowledge;
     use crate::source::RelPath;
 
     const BEFORE: &str = "resource \"aws_sqs_queue\" \"q\" {\n  nonsense = 1\n}\n";
@@ -93,7 +94,9 @@ mod tests {
         let file = RelPath::new("main.tf").unwrap();
         let target = BlockAddr::resource("aws_sqs_queue", "q");
         let (before, after) = (tree(BEFORE), tree(after));
-        let change = Change { before: &before, after: &after, file: &file, target: &target, companions, given: &[] };
+        let knowledge = Knowledge::default();
+        let change =
+            Change { before: &before, after: &after, file: &file, target: &target, companions, knowledge: &knowledge };
         judge(&Schemas::embedded(), &change)
     }
 

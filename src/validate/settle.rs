@@ -26,6 +26,8 @@ pub struct Withdrawn {
     pub finding: String,
     /// Why.
     pub reasons: Vec<String>,
+    /// What the second scanner found only with it: the rules' titles and ways out.
+    pub uncovered: Vec<String>,
 }
 
 /// The sealed fixes of a run.
@@ -81,7 +83,11 @@ impl Prover {
             Some(known) => known.clone(),
             None => {
                 let before = self.scan_whole(&scratch)?;
-                self.scanned.entry(folders).or_insert(before).clone()
+                // One that failed may do better next time.
+                if self.tools.trivy.is_none() || before.contains_key(&Tool::Trivy) {
+                    self.scanned.insert(folders, before.clone());
+                }
+                before
             }
         };
         scratch.show(&self.tree, &self.base)?;
@@ -93,6 +99,9 @@ impl Prover {
                 let reason = format!("a new finding of {tool}: {}", after.fails(key));
                 for fix in self.makers(key, &live) {
                     blamed.entry(fix).or_default().push(reason.clone());
+                    if *tool == Tool::Trivy {
+                        self.uncovered.entry(fix).or_default().push(after.fails(key));
+                    }
                 }
             }
             for fix in &live {
@@ -119,7 +128,10 @@ impl Prover {
         }
         if let Some(trivy) = &self.tools.trivy {
             match trivy.scan(scratch.root()) {
-                Ok(scan) => drop(keys.insert(Tool::Trivy, Keys::from(&scan))),
+                Ok(scan) => {
+                    self.second_failed = None;
+                    keys.insert(Tool::Trivy, Keys::from(&scan));
+                }
                 Err(error) if interrupt::requested() => return Err(error.into()),
                 // The gate could not run; that takes nothing from what the others found.
                 Err(error) => self.second_failed = Some(error.to_string()),
@@ -162,7 +174,8 @@ impl Prover {
                 pending.withdrawn = true;
                 units.insert(pending.case.unit.clone());
                 dirs.insert(pending.case.file.parent());
-                withdrawn.push(Withdrawn { finding: pending.case.finding.id.clone(), reasons });
+                let uncovered = self.uncovered.remove(&fix).unwrap_or_default();
+                withdrawn.push(Withdrawn { finding: pending.case.finding.id.clone(), reasons, uncovered });
             }
             self.tree = self.tree_with(&self.live())?;
             // What is known of other units that hold these files is known no longer.

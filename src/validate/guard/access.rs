@@ -1,37 +1,31 @@
 //! Fixes that close a finding and not the gap: what does nothing any more, what lets others do the same, what shuts out those
 //! who were meant to come in.
 
+use std::collections::BTreeSet;
+
 use crate::rules::TRAFFIC;
-use crate::source::{BlockAddr, Body};
+use crate::source::{Attribute, Block, BlockAddr, Body, Item};
 
 use super::{Change, Guarded};
 
 /// Attributes that say who a rule of a firewall lets in or out.
-pub(super) const PEERS: [&str; 9] = [
+pub(super) const PEERS: [&str; 12] = [
+    "api_server_authorized_ip_ranges",
+    "authorized_ip_ranges",
     "cidr_block",
     "cidr_blocks",
     "cidr_ipv4",
     "cidr_ipv6",
     "ipv6_cidr_blocks",
+    "public_access_cidrs",
     "source_address_prefix",
     "source_address_prefixes",
     "source_ranges",
     "source_security_group_id",
 ];
 
-/// Attributes by which what is reached today may not be reached any more.
-const ACCESS: [&str; 10] = [
-    "endpoint_public_access",
-    "local_account_disabled",
-    "local_auth_enabled",
-    "local_authentication_disabled",
-    "private_cluster_enabled",
-    "private_instance",
-    "public_network_access",
-    "public_network_access_enabled",
-    "publicly_accessible",
-    "shared_access_key_enabled",
-];
+/// Attributes by which a rule says whether it lets in or keeps out.
+const TURNS: [&str; 4] = ["access", "action", "effect", "rule_action"];
 
 pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
     let dir = change.file.parent();
@@ -40,20 +34,23 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
         return;
     };
     not_switched_off(addr, &before.body, &after.body, guarded);
-    changed(&before.body, &after.body, false, &mut |key, is_about_peers| {
-        if TRAFFIC.contains(&key) {
-            // Other traffic leaves open what the finding was about, or cuts off what the rule was there for.
-            match is_about_peers {
-                true => {
-                    guarded.reasons.push(format!("{addr}: `{key}` is another one: change who may come, not what for"))
-                }
-                false => guarded.review.push(format!("{addr}: `{key}` is another one")),
+    in_pairs(&before.body, &after.body, false, &mut |before, after, outer| {
+        let is_about_peers = outer || names_peers(before);
+        for key in changed(before, after) {
+            let turned = || {
+                let said = |body: &Body| body.attribute(key).and_then(|it| it.as_str()).map(str::to_lowercase);
+                said(after).is_some_and(|now| now == "deny") && said(before).is_some()
+            };
+            if TRAFFIC.contains(&key) && is_about_peers {
+                // Other traffic leaves open what the finding was about, or cuts off what the rule was there for.
+                guarded.reasons.push(format!("{addr}: `{key}` is another one: change who may come, not what for"));
+            } else if TRAFFIC.contains(&key) {
+                guarded.review.push(format!("{addr}: `{key}` is another one"));
+            } else if TURNS.contains(&key) && turned() {
+                guarded.review.push(format!("{addr}: `{key}` keeps out those whom it let in"));
             }
         }
-        // Closing a door is what was asked for; who comes through it today, only a person knows.
-        if ACCESS.contains(&key) {
-            guarded.review.push(format!("{addr}: `{key}` may cut off those who reach it so today"));
-        }
+        is_about_peers
     });
 }
 
@@ -72,23 +69,51 @@ fn not_switched_off(addr: &BlockAddr, before: &Body, after: &Body, guarded: &mut
     }
 }
 
-/// Calls `each` for the attributes that are another one, new or gone, and with whether the body around them, or one around
-/// that, says who comes or goes. Nested blocks of a type are compared in their order; one that is new, with nothing.
-fn changed(before: &Body, after: &Body, outer: bool, each: &mut impl FnMut(&str, bool)) {
-    let peers = outer || names_peers(before);
+/// The attributes of a body that are another one, new or gone.
+fn changed<'a>(before: &'a Body, after: &'a Body) -> impl Iterator<Item = &'a str> {
     let text = |body: &Body, key: &str| body.attribute(key).map(|a| a.expr.to_string().trim().to_owned());
     let gone = before.attributes().filter(|a| after.attribute(&a.key).is_none());
-    for attribute in after.attributes().chain(gone) {
-        if text(before, &attribute.key) != text(after, &attribute.key) {
-            each(&attribute.key, peers);
+    let all = after.attributes().chain(gone).map(|attribute| attribute.key.as_str());
+    all.filter(move |key| text(before, key) != text(after, key))
+}
+
+/// Calls `each` for a body and all bodies in it with what they were before, and with what it said of the one around.
+/// Nested blocks of a type are compared in their order, but those that stay the same with themselves; one that is new, with
+/// nothing.
+pub(super) fn in_pairs<T: Copy>(before: &Body, after: &Body, around: T, each: &mut impl FnMut(&Body, &Body, T) -> T) {
+    let here = each(before, after, around);
+    let nothing = Body::default();
+    let keywords: BTreeSet<&str> = after.blocks().map(|block| block.keyword.as_str()).collect();
+    for keyword in keywords {
+        let of = |body: &'_ Body| body.blocks().filter(|block| block.keyword == keyword).cloned().collect::<Vec<_>>();
+        let (mut old, mut new) = (of(before), of(after));
+        // Those that stay as they are, whatever goes or comes before them.
+        new.retain(|block| match old.iter().position(|old| is_same(old, block)) {
+            Some(same) => {
+                old.remove(same);
+                false
+            }
+            None => true,
+        });
+        for (at, block) in new.iter().enumerate() {
+            in_pairs(old.get(at).map_or(&nothing, |old| &old.body), &block.body, here, each);
         }
     }
-    let nothing = Body::default();
-    let mut seen = std::collections::BTreeMap::<&str, usize>::new();
-    for block in after.blocks() {
-        let at = seen.entry(block.keyword.as_str()).or_default();
-        let same = before.blocks().filter(|old| old.keyword == block.keyword).nth(*at);
-        *at += 1;
-        changed(same.map_or(&nothing, |old| &old.body), &block.body, peers, each);
-    }
+}
+
+/// Whether two nested blocks say the same.
+fn is_same(one: &Block, other: &Block) -> bool {
+    let same = |pair: (&Item, &Item)| match pair {
+        (Item::Attribute(a), Item::Attribute(b)) => {
+            a.key == b.key && a.expr.to_string().trim() == b.expr.to_string().trim()
+        }
+        (Item::Block(a), Item::Block(b)) => a.keyword == b.keyword && is_same(a, b),
+        _ => false,
+    };
+    one.body.items.len() == other.body.items.len() && one.body.items.iter().zip(&other.body.items).all(same)
+}
+
+/// Whether there is nothing in a list or map.
+pub(super) fn is_empty(attribute: &Attribute) -> bool {
+    matches!(attribute.expr.to_string().split_whitespace().collect::<String>().as_str(), "[]" | "{}" | "\"\"" | "null")
 }

@@ -6,7 +6,8 @@
 mod access;
 mod documents;
 mod openings;
-mod replaced;
+mod policies;
+mod reviewed;
 mod structure;
 mod values;
 
@@ -14,6 +15,7 @@ use std::collections::BTreeSet;
 
 use regex::Regex;
 
+use crate::knowledge::Knowledge;
 use crate::source::{BlockAddr, RelPath, SourceTree};
 
 /// A change under judgement.
@@ -29,8 +31,8 @@ pub struct Change<'a> {
     pub target: &'a BlockAddr,
     /// The blocks that were added.
     pub companions: &'a [BlockAddr],
-    /// Texts that the user has given: they are not made up.
-    pub given: &'a [String],
+    /// What people know: what the user has given is not made up, and some things are for a person to look at.
+    pub knowledge: &'a Knowledge,
 }
 
 /// What the guardrails say.
@@ -50,13 +52,16 @@ pub fn judge(change: &Change<'_>) -> Guarded {
     structure::judge(change, &mut guarded);
     let others = guarded.reasons.len();
     values::judge(change, &mut guarded);
-    guarded.only_unknown = others == 0 && !guarded.reasons.is_empty();
     let values = guarded.reasons.len();
     access::judge(change, &mut guarded);
+    let no_other = others == 0 && guarded.reasons.len() == values;
     openings::judge(change, &mut guarded);
+    // Who else may come, nobody knows either.
+    let known = guarded.reasons.len();
     documents::judge(change, &mut guarded);
-    replaced::judge(change, &mut guarded);
-    guarded.only_unknown &= guarded.reasons.len() == values;
+    policies::judge(change, &mut guarded);
+    reviewed::judge(change, &mut guarded);
+    guarded.only_unknown = no_other && known > 0 && guarded.reasons.len() == known;
     dedup(&mut guarded.reasons);
     dedup(&mut guarded.review);
     guarded
@@ -94,7 +99,8 @@ pub(crate) mod tests {
         target: &BlockAddr,
         companions: &[BlockAddr],
     ) -> Guarded {
-        judge(&Change { before, after, file: &main_tf(), target, companions, given: &[] })
+        let knowledge = Knowledge::load(&[], None).unwrap();
+        judge(&Change { before, after, file: &main_tf(), target, companions, knowledge: &knowledge })
     }
 
     const BEFORE: &str = r#"
@@ -142,7 +148,8 @@ resource "aws_security_group" "web" {
     fn an_honest_change_passes() {
         assert_eq!(added("vpc_id = aws_vpc.main.id"), Guarded::default());
         assert_eq!(added("name = var.env"), Guarded::default());
-        assert_eq!(replaced("[\"0.0.0.0/0\"]", "[aws_vpc.main.cidr_block]"), Guarded::default());
+        let own = replaced("[\"0.0.0.0/0\"]", "[aws_vpc.main.cidr_block]");
+        assert!(own.reasons.is_empty() && own.review[0].contains("who may come"), "{own:?}");
     }
 
     #[test]
@@ -260,8 +267,7 @@ resource "aws_security_group" "web" {
         assert!(less.review[0].contains("ingress"), "{less:?}");
         let gone = replaced("  description = \"arn:aws:iam::210987654321:role/known\"\n", "");
         assert!(gone.review[0].contains("`description` is taken out"), "{gone:?}");
-        let emptied = replaced("[\"0.0.0.0/0\"]", "[ ]");
-        assert!(emptied.review[0].contains("`cidr_blocks` is taken out"), "{emptied:?}");
+        refused(&replaced("[\"0.0.0.0/0\"]", "[ ]"), "who may come is not said any more");
     }
 
     #[track_caller]

@@ -1,27 +1,42 @@
-//! Doors that a change opens to anybody: by another attribute, another family of addresses, a wildcard written otherwise.
+//! Doors that a change opens to anybody: by another attribute, for other traffic, another family of addresses, a wildcard written
+//! otherwise; and doors that it leaves as open as they were with something beside them.
 //!
-//! In: the target before and after, and the new blocks. Out: refusals. What stood open before may stay open: the scanners judge
-//! that.
+//! In: the target before and after, and the new blocks. Out: refusals, and what a person must look at. What stood open before
+//! may stay open: the scanners judge that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::source::{Block, BlockAddr, Body, Item, SourceFile};
+use crate::rules::TRAFFIC;
+use crate::source::{Attribute, Block, BlockAddr, Body, Item, SourceFile};
 
-use super::access::PEERS;
+use super::access::{PEERS, in_pairs, is_empty};
 use super::values::STRING;
 use super::{Change, Guarded, pattern};
 
 /// Attributes that say who may do something.
 const MEMBERS: [&str; 8] =
     ["iam_member", "identifiers", "member", "members", "principal", "principals", "special_group", "user"];
-/// What stands for anybody.
-const ANYBODY: [&str; 7] = ["*", "0.0.0.0/0", "::/0", "allAuthenticatedUsers", "allUsers", "any", "internet"];
+/// What stands for anybody, beside the ranges of all addresses. Azure's own cloud is that of all its customers.
+const ANYBODY: [&str; 6] = ["*", "allAuthenticatedUsers", "allUsers", "any", "AzureCloud", "internet"];
+/// Attributes by which others are let in beside those that [`PEERS`] name.
+const BESIDE: [&str; 8] = [
+    "prefix_list_id",
+    "prefix_list_ids",
+    "referenced_security_group_id",
+    "security_groups",
+    "source_application_security_group_ids",
+    "source_security_group_ids",
+    "source_service_accounts",
+    "source_tags",
+];
 
-/// More than one wildcard where one would do the same.
-static WILDCARDS: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[*?:]{2,}$|:\*{2,}$|:\?\*$|:\*\?$"));
+/// More than one wildcard where one would do the same, and ARNs of anything.
+static WILDCARDS: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^[*?:]{2,}$|:\*{2,}$|:\?\*$|:\*\?$|^arn:([*?:]+|aws[a-z-]*:[*?:]+)$"));
 
 pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
     let dir = change.file.parent();
@@ -30,19 +45,93 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
         let stood = change.before.find(&dir, addr).map(|(file, block)| doors(file, block)).unwrap_or_default();
         for (door, count) in doors(file, block) {
             if count > stood.get(&door).copied().unwrap_or(0) {
-                guarded.reasons.push(format!("{addr}: {door} opens it to anybody"));
+                guarded.reasons.push(format!("{addr}: {} opens it to anybody", door.what));
             }
         }
     }
+    peers(change, guarded);
 }
 
-/// What lets anybody in, as it is written, and how often.
-fn doors(file: &SourceFile, block: &Block) -> BTreeMap<String, usize> {
+/// Who is let in by each body: not anybody as before with others beside, and not nobody in particular.
+fn peers(change: &Change<'_>, guarded: &mut Guarded) {
+    let dir = change.file.parent();
+    let addr = change.target;
+    let (Some((_, before)), Some((file, after))) = (change.before.find(&dir, addr), change.after.find(&dir, addr))
+    else {
+        return;
+    };
+    if is_outward(addr) {
+        return;
+    }
+    in_pairs(&before.body, &after.body, Shut::default(), &mut |before, after, around| {
+        let shut = around.and(after);
+        if shut.out || shut.outward {
+            return shut;
+        }
+        let text = |body: &Body, key: &str| body.attribute(key).map(|it| it.expr.to_string().trim().to_owned());
+        let named = |body: &Body| {
+            let keys = PEERS.iter().chain(&BESIDE);
+            keys.filter(|key| body.attribute(key).is_some_and(|it| !is_empty(it))).copied().collect::<BTreeSet<_>>()
+        };
+        let is_open = |key: &&&str| {
+            let stays = text(before, key) == text(after, key);
+            stays && after.attribute(key).is_some_and(|it| lets_anybody_in(file, it))
+        };
+        let new: Vec<&str> = named(after).into_iter().filter(|key| text(before, key) != text(after, key)).collect();
+        if let (Some(open), Some(new)) = (PEERS.iter().find(is_open), new.first()) {
+            guarded
+                .reasons
+                .push(format!("{addr}: `{open}` lets anybody in as before: `{new}` beside it narrows nothing"));
+        }
+        if !named(before).is_empty() && named(after).is_empty() {
+            guarded.reasons.push(format!("{addr}: who may come is not said any more, which may be anybody"));
+        }
+        if PEERS.iter().any(|key| before.attribute(key).is_some() && text(before, key) != text(after, key)) {
+            guarded.review.push(format!("{addr}: who may come is a person's choice"));
+        }
+        shut
+    });
+}
+
+/// Whether an attribute that says who may come says anybody.
+fn lets_anybody_in(file: &SourceFile, attribute: &Attribute) -> bool {
+    STRING.captures_iter(file.slice(&attribute.value)).any(|text| is_anybody(&text[1]))
+}
+
+/// Whether a text stands for anybody.
+fn is_anybody(text: &str) -> bool {
+    let all_addresses =
+        text.split_once('/').is_some_and(|(ip, prefix)| prefix.parse::<u8>() == Ok(0) && ip.parse::<IpAddr>().is_ok());
+    // Google's may stand in a list that is written as a text.
+    let called = |all: &str| all.eq_ignore_ascii_case(text) || all.starts_with("all") && text.contains(all);
+    all_addresses || text.starts_with("AzureCloud.") || ANYBODY.iter().any(|all| called(all))
+}
+
+/// A door that is open to anybody.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Door {
+    /// As it is written.
+    what: String,
+    /// What traffic it is for.
+    traffic: String,
+}
+
+/// The doors of a block, and how often each is there.
+fn doors(file: &SourceFile, block: &Block) -> BTreeMap<Door, usize> {
     let mut doors = BTreeMap::new();
     if !is_outward(&block.addr()) {
-        walk(file, &block.body, Shut::default(), &mut |text| *doors.entry(text).or_insert(0) += 1);
+        walk(file, &block.body, Shut::default(), &mut |door| *doors.entry(door).or_insert(0) += 1);
     }
     doors
+}
+
+/// What traffic a body is about: its own ports and protocols, and those of what it allows.
+fn traffic(file: &SourceFile, body: &Body) -> String {
+    let own = body.attributes().filter(|it| TRAFFIC.contains(&it.key.as_str()));
+    let mut told: Vec<String> = own.map(|it| format!("{} = {}", it.key, file.slice(&it.value).trim())).collect();
+    told.extend(body.blocks().filter(|block| block.keyword == "allow").map(|block| traffic(file, &block.body)));
+    told.sort();
+    told.join(", ")
 }
 
 /// What a body, or one around it, says of those that it names.
@@ -54,16 +143,25 @@ struct Shut {
     outward: bool,
 }
 
-fn walk(file: &SourceFile, body: &Body, around: Shut, found: &mut impl FnMut(String)) {
-    let says = |key: &str, words: &[&str]| {
-        let said = body.attribute(key).and_then(|attribute| attribute.as_str());
-        said.is_some_and(|said| words.iter().any(|word| said.eq_ignore_ascii_case(word)))
-    };
-    let denies = ["access", "action", "effect"].iter().any(|key| says(key, &["deny"]));
-    let shut = Shut {
-        out: around.out || denies || body.blocks().any(|block| block.keyword == "deny"),
-        outward: around.outward || says("direction", &["outbound", "egress"]) || says("type", &["egress"]),
-    };
+impl Shut {
+    /// With what a body inside says.
+    fn and(self, body: &Body) -> Self {
+        let says = |key: &str, words: &[&str]| {
+            let said = body.attribute(key).and_then(|attribute| attribute.as_str());
+            said.is_some_and(|said| words.iter().any(|word| said.eq_ignore_ascii_case(word)))
+        };
+        let denies = ["access", "action", "effect", "rule_action"].iter().any(|key| says(key, &["deny"]));
+        let goes_out = body.attribute("egress").and_then(|attribute| attribute.expr.as_bool()) == Some(true);
+        let outward = says("direction", &["outbound", "egress"]) || says("type", &["egress"]) || goes_out;
+        Self {
+            out: self.out || denies || body.blocks().any(|block| block.keyword == "deny"),
+            outward: self.outward || outward,
+        }
+    }
+}
+
+fn walk(file: &SourceFile, body: &Body, around: Shut, found: &mut impl FnMut(Door)) {
+    let shut = around.and(body);
     for item in &body.items {
         match item {
             Item::Attribute(attribute) => {
@@ -71,24 +169,25 @@ fn walk(file: &SourceFile, body: &Body, around: Shut, found: &mut impl FnMut(Str
                 let texts = STRING.captures_iter(file.slice(&attribute.value)).map(|text| text[1].to_owned());
                 for text in texts {
                     let lets_in = !shut.out && (PEERS.contains(&key) && !shut.outward || MEMBERS.contains(&key));
-                    // Google's may stand in a list that is written as a text.
-                    let is_anybody = ANYBODY
-                        .iter()
-                        .any(|all| all.eq_ignore_ascii_case(&text) || all.starts_with("all") && text.contains(all));
-                    if lets_in && is_anybody || WILDCARDS.is_match(&text) {
-                        found(format!("`{key}`: {text:?}"));
+                    if lets_in && is_anybody(&text) || WILDCARDS.is_match(&text) {
+                        let traffic = if PEERS.contains(&key) { traffic(file, body) } else { String::new() };
+                        found(Door { what: format!("`{key}`: {text:?}"), traffic });
                     }
                 }
             }
-            Item::Block(block) if block.keyword != "egress" => walk(file, &block.body, shut, found),
+            Item::Block(block) if !OUTWARD.contains(&block.keyword.as_str()) => walk(file, &block.body, shut, found),
             Item::Block(_) => {}
         }
     }
 }
 
-/// Whether a block is about what goes out.
+/// Nested blocks about where traffic goes to.
+const OUTWARD: [&str; 2] = ["egress", "route"];
+
+/// Whether a block is about what goes out, or where to.
 fn is_outward(addr: &BlockAddr) -> bool {
-    addr.resource_type().is_some_and(|ty| ty.contains("egress"))
+    let routes = |ty: &str| ty.ends_with("_route") || ty.ends_with("_route_table");
+    addr.resource_type().is_some_and(|ty| ty.contains("egress") || routes(ty))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use regex::Regex;
 
 use crate::source::{Attribute, Block, BlockAddr, Body, RelPath, SourceTree, references, references_of};
 
+use super::access::is_empty;
 use super::{Change, Guarded, pattern};
 
 /// Comments by which scanners are told to look away.
@@ -199,12 +200,19 @@ fn blocks_of(body: &Body, keyword: &str) -> usize {
     body.blocks().map(|block| usize::from(block.keyword == keyword) + blocks_of(&block.body, keyword)).sum()
 }
 
+/// A new nested block in which nothing is said may do nothing.
+fn empty_blocks(addr: &BlockAddr, block: &Block, guarded: &mut Guarded) {
+    if block.body.items.is_empty() {
+        let keyword = &block.keyword;
+        guarded.review.push(format!("{addr}: `{keyword}` is empty: whether it does anything is for a person to say"));
+    }
+    block.body.blocks().for_each(|nested| empty_blocks(addr, nested, guarded));
+}
+
 /// What is taken out may be meant to be, but a person must see it.
 fn fewer_blocks(addr: &BlockAddr, before: &Body, after: &Body, guarded: &mut Guarded) {
     for attribute in before.attributes() {
         let now = after.attribute(&attribute.key);
-        let is_empty =
-            |a: &Attribute| matches!(a.expr.to_string().split_whitespace().collect::<String>().as_str(), "[]" | "{}");
         if now.is_none_or(|now| is_empty(now) && !is_empty(attribute)) {
             guarded.review.push(format!("{addr}: `{}` is taken out", attribute.key));
             continue;
@@ -214,10 +222,18 @@ fn fewer_blocks(addr: &BlockAddr, before: &Body, after: &Body, guarded: &mut Gua
         if elements(attribute).iter().any(|element| !elements(now).contains(element)) && now.literals().is_some() {
             guarded.review.push(format!("{addr}: `{}` has lost an element", attribute.key));
         }
+        let is_fixed = |a: &Attribute| a.is_literal() || a.literals().is_some();
+        if is_fixed(now) && !is_fixed(attribute) {
+            guarded.review.push(format!("{addr}: `{}` was computed and is always the same now", attribute.key));
+        }
         let lost = |reference: &BlockAddr| !references_of(&now.expr).contains(reference);
         if references_of(&attribute.expr).iter().any(lost) {
             guarded.review.push(format!("{addr}: `{}` no longer refers to what it did", attribute.key));
         }
+    }
+    let is_new = |block: &&Block| !before.blocks().any(|old| old.keyword == block.keyword);
+    for block in after.blocks().filter(is_new) {
+        empty_blocks(addr, block, guarded);
     }
     let keywords: BTreeSet<_> = before.blocks().map(|b| b.keyword.as_str()).collect();
     for keyword in keywords {

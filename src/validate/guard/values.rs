@@ -6,9 +6,11 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::knowledge::Knowledge;
 use crate::secret;
 use crate::source::{BlockAddr, Body, Item, SourceFile};
 
+use super::access::PEERS;
 use super::{Change, Guarded, pattern};
 
 /// Text that stands in for a value which somebody still has to supply.
@@ -76,11 +78,12 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
         let whole = |file: &str, at: usize| {
             !inside(file[..at].chars().next_back()) && !inside(file[at + text.len()..].chars().next())
         };
-        let given = change.given.iter().map(String::as_str);
+        let given = change.knowledge.texts().iter().map(String::as_str);
         module.iter().copied().chain(given).any(|file| file.match_indices(text).any(|(at, _)| whole(file, at)))
     };
     // What things of the module are called, or name one another.
-    let mut names: BTreeSet<String> = change.given.iter().cloned().collect();
+    let mut names = BTreeSet::new();
+    let mut images = BTreeSet::new();
     for (file, block) in
         change.before.module(&dir).flat_map(|file| file.body().blocks().map(move |block| (file, block)))
     {
@@ -89,9 +92,14 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
             if REFERENCE_NAME.is_match(name) || OWN_NAME.is_match(name) {
                 names.extend(STRING.captures_iter(value).map(|text| text[1].to_owned()));
             }
+            let own = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|_| is_image(name));
+            let entries = ENTRY.captures_iter(value).filter(|entry| is_image(&entry[1]));
+            images.extend(own.map(repository).map(str::to_owned));
+            images.extend(entries.map(|entry| repository(&entry[2]).to_owned()));
         });
     }
-    let known = Known { text: &known, names: &names, before: &[] };
+    let knowledge = change.knowledge;
+    let known = Known { text: &known, names: &names, images: &images, knowledge, before: &[] };
     for addr in change.companions.iter().chain([change.target]) {
         let Some((file, block)) = change.after.find(&dir, addr) else { continue };
         let mut old = BTreeMap::<String, Vec<String>>::new();
@@ -116,6 +124,10 @@ struct Known<'a> {
     text: &'a dyn Fn(&str) -> bool,
     /// Names of things.
     names: &'a BTreeSet<String>,
+    /// Repositories of images.
+    images: &'a BTreeSet<String>,
+    /// What the user has given.
+    knowledge: &'a Knowledge,
     /// What stood in that place.
     before: &'a [String],
 }
@@ -132,7 +144,7 @@ pub(super) fn leaves(file: &SourceFile, body: &Body, prefix: &str, each: &mut im
 
 /// Judges one value that is new.
 fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded: &mut Guarded) {
-    let Known { text: known, names, before } = known;
+    let Known { text: known, names, images, knowledge, before } = known;
     // A long value is new as a whole by one of its parts.
     let stood = |text: &str| before.iter().any(|old| old.contains(&format!("\"{text}\"")));
     let name = path.rsplit('.').next().unwrap_or(path);
@@ -140,27 +152,32 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
     let own =
         value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(|text| (name.to_owned(), text.to_owned()));
     for (name, text) in own.into_iter().chain(entries) {
+        if !stood(&text) && is_image(&name) && !known(&text) && !text.contains("${") {
+            // A digest is judged with all that is given out.
+            match images.contains(repository(&text)) {
+                true => {
+                    guarded.review.push(format!("{addr}: {path}: which version, as in {text:?}, is a person's choice"))
+                }
+                false => {
+                    guarded.reasons.push(format!("{addr}: {path}: which image {text:?} is, the module does not say"))
+                }
+            }
+        }
         // What is left when all that is computed is taken away.
         let written = INTERPOLATION.replace_all(&text, "");
         if !stood(&text) && secret::is_name_of_one(&name) && written.contains(char::is_alphanumeric) {
             guarded.reasons.push(format!("{addr}: {path}: {name}: a secret must not be written down"));
         }
     }
+    ranges(addr, path, value, known, guarded);
     let strings = STRING.captures_iter(value).filter_map(|c| Some(c.get(1)?.as_str()));
     for text in strings.filter(|text| !text.is_empty() && !stood(text)) {
         let mut refuse = |why: String| guarded.reasons.push(format!("{addr}: {path}: {why}"));
         if secret::is_in(text) {
             refuse("a secret must not be written down".to_owned());
         }
-        if let Some(why) = image(name, text, known) {
-            match why {
-                Image::Unknown => refuse(format!("which image {text:?} is, the module does not say")),
-                Image::Version => {
-                    guarded.review.push(format!("{addr}: {path}: which version, as in {text:?}, is a person's choice"));
-                }
-            }
-        }
-        if names_another(addr, path, text) && !names.contains(text) {
+        let gives = || knowledge.gives(addr.resource_type().unwrap_or_default(), name, text);
+        if names_another(addr, path, text) && !names.contains(text) && !gives() {
             refuse(format!("{text:?} names what the module does not have; refer to a block, or add one"));
         }
         if known(text) {
@@ -183,6 +200,41 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
     }
 }
 
+/// Attributes of others that hold addresses.
+static OF_ADDRESSES: LazyLock<Regex> = LazyLock::new(|| pattern(r"cidr|prefix|address|range|(^|_)ips?(_|$)"));
+
+/// What is named by a reference to a block's attribute: the block's keyword or type, and the attribute.
+static NAMED: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"\b([a-z][a-z0-9_]*)\.[A-Za-z_][\w-]*(?:\[[^\]]*\])?\.([a-z_][a-z0-9_]*)"));
+
+/// Where a range of addresses is wanted, nothing else stands.
+fn ranges(addr: &BlockAddr, path: &str, value: &str, known: &dyn Fn(&str) -> bool, guarded: &mut Guarded) {
+    let name = path.rsplit('.').next().unwrap_or(path);
+    if !PEERS.contains(&name) || name == "source_security_group_id" {
+        return;
+    }
+    // Azure calls some by name.
+    let tag = |text: &str| name.starts_with("source_address") && !text.contains(['/', '.', ':']);
+    let wrong = STRING
+        .captures_iter(value)
+        .map(|text| text[1].to_owned())
+        .find(|text| !text.contains("${") && !known(text) && !tag(text) && !is_range(text));
+    let inputs = ["each", "local", "module", "var"];
+    let other =
+        NAMED.captures_iter(value).find(|named| !inputs.contains(&&named[1]) && !OF_ADDRESSES.is_match(&named[2]));
+    if let Some(wrong) = wrong.or_else(|| other.map(|named| named[0].to_owned())) {
+        guarded.reasons.push(format!("{addr}: {path}: {wrong} is no range of addresses"));
+    }
+}
+
+/// Whether a text is an address, or a range of them.
+fn is_range(text: &str) -> bool {
+    let (ip, prefix) = text.split_once('/').map_or((text, None), |(ip, prefix)| (ip, Some(prefix)));
+    let Ok(ip) = ip.parse::<IpAddr>() else { return false };
+    let bits = if ip.is_ipv4() { 32 } else { 128 };
+    prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|prefix| prefix <= bits))
+}
+
 /// Whether an argument's value is the name of another thing. What the block itself is called is its own to say (`bucket` of
 /// an `aws_s3_bucket`, `secret_id` of a `google_secret_manager_secret`; not what a block in it calls so), and what AWS
 /// itself keeps is there in every account.
@@ -194,26 +246,19 @@ fn names_another(addr: &BlockAddr, path: &str, text: &str) -> bool {
     REFERENCE_NAME.is_match(name) && !LABELS.contains(&name) && !own && !text.contains("${") && !everywhere
 }
 
-/// What is not known of an image.
-enum Image {
-    /// Which one it is.
-    Unknown,
-    /// Which version.
-    Version,
+/// Whether an argument says which image a container is made of.
+fn is_image(argument: &str) -> bool {
+    matches!(argument, "image" | "image_uri" | "container_image")
 }
 
-/// What is not known of the image that a container is made of; `None` where all is, or where it is none.
-fn image(argument: &str, text: &str, known: &dyn Fn(&str) -> bool) -> Option<Image> {
-    if !matches!(argument, "image" | "image_uri" | "container_image") || text.contains("${") || known(text) {
-        return None;
-    }
-    let name = text.split('@').next().unwrap_or(text);
+/// The repository of an image, without its tag and digest (OCI Distribution Spec, "Pulling manifests").
+fn repository(image: &str) -> &str {
+    let name = image.split('@').next().unwrap_or(image);
     // A colon before a slash is that of a port.
-    let name = match name.rsplit_once(':') {
+    match name.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => name,
         _ => name,
-    };
-    Some(if known(name) { Image::Version } else { Image::Unknown })
+    }
 }
 
 /// Public addresses cannot be known; private ones, and how wide a range is, are a choice for a person to look at.
