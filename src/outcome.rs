@@ -194,6 +194,13 @@ pub struct Attempt {
     pub verdicts: Vec<Verdict>,
 }
 
+impl Attempt {
+    /// Whether it was judged, and nothing spoke against it.
+    pub fn was_accepted(&self) -> bool {
+        !self.verdicts.is_empty() && self.verdicts.iter().all(|verdict| verdict.reasons().is_empty())
+    }
+}
+
 /// What became of a finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "result", rename_all = "kebab-case")]

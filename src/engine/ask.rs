@@ -9,9 +9,9 @@ use crate::finding::{Finding, Tool};
 use crate::grammar::{self, Grammar, Names, Scope, Shapes};
 use crate::knowledge::Knowledge;
 use crate::model::Sampling;
-use crate::outcome::{Attempt, Judgement, Led};
+use crate::outcome::{Attempt, Judgement, Led, Resolution};
 use crate::prompt::{Ask, Prompts, Refusal};
-use crate::rules::{Alternatives, House, Surroundings, Wanted, Way, Wish};
+use crate::rules::{Alternatives, Companion, House, Surroundings, Wanted, Way, Wish};
 use crate::schema::{self, Schemas};
 use crate::source::context::{self, Target};
 use crate::source::{Block, Body, RelPath, SourceFile, SourceTree, references};
@@ -130,7 +130,8 @@ pub(super) fn tries(questions: &[Question], effort: &Effort, first_round: bool) 
         tries.extend((0..questions.len()).map(again(true)).chain((0..questions.len()).map(again(false))));
     }
     // Where what is known did not do, guessing seldom does.
-    let free = if tries.is_empty() { effort.candidates } else { effort.candidates.div_ceil(2) };
+    let is_known = questions.iter().any(|asked| asked.grammar.found() > 0 || !asked.ways.is_empty());
+    let free = if is_known { effort.candidates.div_ceil(2) } else { effort.candidates };
     tries.extend((0..free).map(|n| Try { question: 0, lead: Lead::Free, greedy: first_round && n < 2 }));
     tries
 }
@@ -152,7 +153,7 @@ pub(super) struct Rules<'a> {
 }
 
 /// Gathers the context and compiles the grammars: of the question about the finding's own block, and of those about blocks
-/// that would have to change in its place. `Err` says why the finding cannot be asked about.
+/// that would have to change in its place. `Err` is what becomes of a finding that cannot be asked about.
 pub(super) fn prepare(
     tree: &SourceTree,
     case: &Case,
@@ -160,19 +161,28 @@ pub(super) fn prepare(
     schemas: Schemas,
     effort: &Effort,
     writer: &dyn Writer,
-) -> Result<Vec<Question>, String> {
+) -> Result<Vec<Question>, Resolution> {
     let dir = case.file.parent();
-    let (_, block) = tree.find(&dir, &case.block).ok_or_else(|| format!("{} is no longer there", case.block))?;
-    let types = companion_types_of(case, rules, &schemas);
+    let gone = || super::unfixed(format!("{} is no longer there", case.block));
+    let (_, block) = tree.find(&dir, &case.block).ok_or_else(gone)?;
+    let all_types = all_companion_types_of(case, rules, &schemas);
+    let types = may_be_new(&all_types, rules.knowledge);
     let connected = connected(tree, case);
     let chained = chained(tree, case, &connected, rules.wish);
     let around = Surroundings { target: block, connected: &connected, chained: &chained, types: &types };
     let is_resource = case.block.resource_type().is_some();
     let keys: Vec<Vec<String>> = keys(case, rules.wish).map(crate::rules::names_of).collect();
     let mut found = Way::found(rules.explored.clone(), block, &keys);
-    let told = || rules.wish.filter(|_| is_resource).map(|wish| wish.ways(around)).unwrap_or_default();
+    let told = |around| rules.wish.filter(|_| is_resource).map(|wish| wish.ways(around)).unwrap_or_default();
     // What running the rule has shown is as good as what it tells, unless something is lost by it.
-    let ways = if found.iter().any(|way| !way.loses(block)) { Vec::new() } else { told() };
+    let ways = if found.iter().any(|way| !way.loses(block)) { Vec::new() } else { told(around) };
+    if ways.is_empty() && found.is_empty() {
+        let with_all = told(Surroundings { types: &all_types, ..around });
+        let never = |companion: &Companion| rules.knowledge.never(&companion.ty);
+        if let Some(why) = with_all.iter().flat_map(|way| &way.companions).find_map(never) {
+            return Err(Resolution::Abstained { reason: why.to_owned() });
+        }
+    }
     if !ways.is_empty() {
         found.clear();
     }
@@ -180,7 +190,7 @@ pub(super) fn prepare(
     let ranked = ways.iter().cloned().enumerate().filter(|(_, way)| way.instead.is_some());
     let instead: Vec<(usize, Way)> = ranked.collect();
     let own = ways.into_iter().filter(|way| way.instead.is_none()).collect();
-    let first = question(tree, case, rules, (own, found), schemas.clone(), effort, writer)?;
+    let first = question(tree, case, rules, (own, found), schemas.clone(), effort, writer).map_err(super::unfixed)?;
     let mut questions = vec![Question { rank, ..first }];
     for (rank, way) in instead {
         let Some((file, block)) = way.instead.as_ref().and_then(|addr| tree.find(&dir, addr)) else { continue };
@@ -214,7 +224,7 @@ fn question(
     let scope = Scope {
         target: block,
         names: Names::of(tree, &dir),
-        companion_types: companion_types_of(case, rules, &schemas),
+        companion_types: may_be_new(&all_companion_types_of(case, rules, &schemas), rules.knowledge),
         schemas,
         ways,
         found,
@@ -306,8 +316,13 @@ fn chained<'t>(tree: &'t SourceTree, case: &Case, connected: &[&'t Block], wish:
     chained
 }
 
-/// The types that companions may have: see [`grammar::companion_types`] and [`grammar::meant_types`].
-fn companion_types_of(case: &Case, rules: &Rules<'_>, schemas: &Schemas) -> BTreeSet<String> {
+/// Those of the types of which a block may be added.
+fn may_be_new(types: &BTreeSet<String>, knowledge: &Knowledge) -> BTreeSet<String> {
+    types.iter().filter(|ty| knowledge.never(ty).is_none()).cloned().collect()
+}
+
+/// The types that companions could have: see [`grammar::companion_types`] and [`grammar::meant_types`].
+fn all_companion_types_of(case: &Case, rules: &Rules<'_>, schemas: &Schemas) -> BTreeSet<String> {
     let Some(ty) = case.block.resource_type() else { return BTreeSet::new() };
     let connected: BTreeSet<String> =
         rules.wish.into_iter().flat_map(Wish::types_named).filter(|named| *named != ty).map(str::to_owned).collect();
@@ -315,8 +330,13 @@ fn companion_types_of(case: &Case, rules: &Rules<'_>, schemas: &Schemas) -> BTre
     let found = rules.explored.iter().flatten().map(|wanted| wanted.path.as_slice());
     let paths = keys.iter().map(Vec::as_slice).chain(found);
     let meant = grammar::meant_types(schemas, &case.block, paths, &connected);
-    let known = rules.types.iter().map(String::as_str);
-    grammar::companion_types(ty, connected.iter().chain(&meant).map(String::as_str), known)
+    let known = || rules.types.iter().map(String::as_str);
+    let types = grammar::companion_types(ty, connected.iter().chain(&meant).map(String::as_str), known());
+    // What has to stand beside those, with what that needs.
+    let beside: BTreeSet<String> =
+        types.iter().flat_map(|ty| rules.house.beside(ty)).map(|companion| companion.ty.clone()).collect();
+    let needed = grammar::meant_types(schemas, &case.block, std::iter::empty(), &beside);
+    types.into_iter().chain(beside).chain(needed).collect()
 }
 
 /// How a try's answer is chosen. Those after one that repeated an earlier answer are sampled too.
@@ -388,10 +408,11 @@ pub(super) fn attempt(
         Lead::Way(way) => question.ways.get(way).cloned(),
         Lead::More => question.more.clone(),
         Lead::Again => {
-            let was_accepted = |attempt: &&Attempt| {
-                !attempt.verdicts.is_empty() && attempt.verdicts.iter().all(|verdict| verdict.reasons().is_empty())
-            };
-            let again = earlier.iter().rev().find(was_accepted).map(|it| question.grammar.once_more(&it.answer));
+            let again = earlier
+                .iter()
+                .rev()
+                .find(|attempt| attempt.was_accepted())
+                .map(|it| question.grammar.once_more(&it.answer));
             match again.transpose().map_err(WriteError::Grammar)?.flatten() {
                 Some(again) => Some(again),
                 None => return Ok(None),

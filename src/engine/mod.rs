@@ -18,7 +18,7 @@ use crate::knowledge::Knowledge;
 use crate::outcome::{Attempt, Outcome, Refused, Resolution, RunReport, ToolVersion};
 use crate::progress::{Progress, Task, Unit};
 use crate::prompt::{PromptError, Prompts};
-use crate::rules::{self, Explored, House, Wish};
+use crate::rules::{self, Alternatives, Explored, House, Wish};
 use crate::scanner::ScannerError;
 use crate::source::{RelPath, SourceError, SourceTree};
 use crate::validate::{Case, ProofError, Prover, Tools, Withdrawn};
@@ -159,6 +159,8 @@ struct Work {
     attempts: Vec<Attempt>,
     /// Why its fix was taken back.
     taken_back: Vec<String>,
+    /// What the second scanner found only with that fix.
+    uncovered: Vec<String>,
     /// What became of it, where it is not fixed; `None` while it may still be tried.
     ended: Option<Resolution>,
     seconds: f64,
@@ -261,6 +263,13 @@ fn one(
     let mut tries: VecDeque<Try> = ask::tries(&questions, effort, before == 0).into();
     // How often what other rules want may be taken in.
     let mut more = MORE;
+    let accepted = item.attempts.iter().rev().find(|attempt| attempt.was_accepted());
+    if let (Some(first), Some(accepted)) = (tries.front().copied(), accepted) {
+        let wanted = what_was_uncovered_wants(&case, &item.uncovered, inputs, prover)?;
+        if !wanted.is_empty() && questions[first.question].add(&accepted.answer, wanted) {
+            tries.push_front(first.with_more());
+        }
+    }
     // What nobody can know from the module, where that is all that an answer which goes a way was refused for.
     let mut unknown = None;
     while let Some(this) = tries.pop_front() {
@@ -324,6 +333,33 @@ fn one(
     Ok(())
 }
 
+/// What the likest rules want of the block where the second scanner found something only with a fix: that scanner does not
+/// say what it wants. Nothing where one of them cannot be told.
+fn what_was_uncovered_wants(
+    case: &Case,
+    uncovered: &[String],
+    inputs: &Inputs<'_>,
+    prover: &mut Prover,
+) -> Result<Vec<Alternatives>, EngineError> {
+    let schemas = prover.schemas(case)?;
+    let (Some(schema), Some(ty)) = (schemas.of(&case.block), case.block.resource_type()) else { return Ok(Vec::new()) };
+    let mut wanted = Vec::new();
+    for told in uncovered {
+        let finding = Finding::new(Tool::Trivy, "", told, case.finding.location.clone(), None);
+        let mut ways = Vec::new();
+        for wish in rules::kin(inputs.wishes, &finding, ty).into_iter().filter(|wish| wish.graph.is_none()) {
+            if ways.is_empty() {
+                ways = prover.explore(case, &wish.rule, &schema)?.ways;
+            }
+        }
+        if ways.is_empty() {
+            return Ok(Vec::new());
+        }
+        wanted.push(ways);
+    }
+    Ok(wanted)
+}
+
 /// What is to be asked about a finding; `Err` is what became of it where nothing is.
 fn questions(
     case: &Case,
@@ -342,6 +378,7 @@ fn questions(
     };
     let wishes = if kin.is_empty() { vec![own] } else { kin.into_iter().map(Some).collect() };
     let mut questions = Vec::new();
+    let mut ended = None;
     for wish in wishes {
         // The conditions of a graph rule are told as they are.
         let rule = wish.map_or(case.finding.rule.as_str(), |wish| wish.rule.as_str());
@@ -368,10 +405,14 @@ fn questions(
         };
         match ask::prepare(prover.tree(), case, &rules, schemas.clone(), effort, writer) {
             Ok(asked) => questions.push(asked),
-            Err(reason) => return Ok(Err(unfixed(reason))),
+            Err(why) => ended = ended.or(Some(why)),
         }
     }
-    Ok(Ok(ask::in_order(questions)))
+    // One that can be asked is enough.
+    Ok(match ended {
+        Some(ended) if questions.is_empty() => Err(ended),
+        _ => Ok(ask::in_order(questions)),
+    })
 }
 
 fn unfixed(reason: impl Into<String>) -> Resolution {
@@ -381,9 +422,10 @@ fn unfixed(reason: impl Into<String>) -> Resolution {
 /// Notes which findings lost their fix. Whether there were any.
 fn take_back(work: &mut [Work], withdrawn: Vec<Withdrawn>) -> bool {
     let any = !withdrawn.is_empty();
-    for Withdrawn { finding, reasons } in withdrawn {
+    for Withdrawn { finding, reasons, uncovered } in withdrawn {
         for item in work.iter_mut().filter(|item| item.located.finding.id == finding) {
             item.taken_back.clone_from(&reasons);
+            item.uncovered.clone_from(&uncovered);
         }
     }
     any
@@ -391,7 +433,7 @@ fn take_back(work: &mut [Work], withdrawn: Vec<Withdrawn>) -> bool {
 
 impl Work {
     fn new(located: Located) -> Self {
-        Self { located, attempts: Vec::new(), taken_back: Vec::new(), ended: None, seconds: 0.0 }
+        Self { located, attempts: Vec::new(), taken_back: Vec::new(), uncovered: Vec::new(), ended: None, seconds: 0.0 }
     }
 
     /// One line on how it went so far, for the log of a long run.

@@ -94,8 +94,14 @@ pub fn meant_types<'a>(
         let noun = REFERRING.iter().find_map(|suffix| attribute.strip_suffix(suffix))?;
         let (provider, words) = of.split_once('_')?;
         let service = words.split('_').next()?;
-        let called = [format!("{provider}_{noun}"), format!("{provider}_{service}_{noun}")];
-        called.into_iter().find(|ty| ty != of && is_name(ty) && resource(ty).is_some())
+        // What it is for may stand before what it is, as in `cluster_subnet_group_name`.
+        let words: Vec<&str> = noun.split('_').collect();
+        let shorter = (1..words.len().saturating_sub(1)).map(|from| words[from..].join("_"));
+        let mut called = [noun.to_owned()]
+            .into_iter()
+            .chain(shorter)
+            .flat_map(|noun| [format!("{provider}_{noun}"), format!("{provider}_{service}_{noun}")]);
+        called.find(|ty| ty != of && is_name(ty) && resource(ty).is_some())
     };
     let named = paths.into_iter().filter_map(|path| meant(path.last()?, ty));
     let mut found: BTreeSet<String> = named.collect();

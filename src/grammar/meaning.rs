@@ -26,12 +26,12 @@ impl Typed<'_> {
     pub(super) fn text_of(&mut self, name: &str, required: bool, depth: usize, form: &Form<'_>) -> Option<String> {
         let must_be = form.must_be(name);
         let is_new = form.over.is_none();
-        let given = self.references.given(name);
-        if !given.is_empty() {
-            return Some(either(&given));
+        // The last that says it.
+        if let Some(given) = self.references.given(name).first() {
+            return Some(super::hcl::quote(given));
         }
-        if secret::is_name_of_one(name) {
-            let heads = self.references.secret(name)?;
+        if secret::is_name_of_text(name) {
+            let heads = self.references.secret(name);
             return Some(self.reference(&heads));
         }
         if let Some((texts, _)) = self.references.place(name).filter(|_| is_new && depth == 1) {
@@ -74,10 +74,11 @@ impl Typed<'_> {
             let inputs = self.references.inputs().map(|heads| format!(" | {}", self.reference(&heads)));
             return Some(Some(format!("STRING{}", inputs.unwrap_or_default())));
         }
-        if PLACES.contains(&name)
-            && let Some(heads) = self.references.same(name)
-        {
-            return Some(Some(self.reference(&heads)));
+        if PLACES.contains(&name) {
+            // Where nothing tells, only a group of resources does, or who writes it.
+            let heads = self.references.same(name).or_else(|| self.references.group(name));
+            let told = heads.or_else(|| self.references.inputs()).map(|heads| self.reference(&heads));
+            return Some(Some(told.unwrap_or_else(|| "STRING".to_owned())));
         }
         if depth == 1 && self.references.is_called(name) {
             return Some((required || !form.bare).then(|| self.unknown_name(name, &[])));

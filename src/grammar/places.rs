@@ -4,7 +4,10 @@
 
 use std::collections::BTreeSet;
 
+use std::sync::LazyLock;
+
 use hcl_edit::expr::Expression;
+use regex::Regex;
 
 use crate::source::{Attribute, Block, BlockAddr, references_of};
 
@@ -14,7 +17,7 @@ use super::provider_of;
 pub(super) const PLACES: [&str; 6] =
     ["compartment_id", "location", "project", "region", "resource_group_name", "tenant_id"];
 /// What Azure's things are put into, and by which of its attributes.
-const GROUP: (&str, [(&str, &str); 2]) =
+pub(super) const GROUP: (&str, [(&str, &str); 2]) =
     ("azurerm_resource_group", [("location", "location"), ("resource_group_name", "name")]);
 
 /// What stands in such an attribute of a block.
@@ -64,7 +67,13 @@ impl Place {
         let called = |name: &str| all.iter().filter(fits).filter(|place| place.attribute == name).collect::<Vec<_>>();
         let own =
             |places: &[&'a Self]| places.iter().find(|place| place.of == *target).map(|place| place.text.as_str());
-        let same = called(attribute);
+        let mut same = called(attribute);
+        // Every service has locations of its own there: those of another one are told by what the code computes only.
+        let service =
+            |addr: &BlockAddr| addr.resource_type().map(|ty| ty.splitn(3, '_').take(2).collect::<Vec<_>>().join("_"));
+        if attribute == "location" && provider(of).as_deref() == Some("google") {
+            same.retain(|place| service(&place.of) == service(of) || !place.text.starts_with('"'));
+        }
         // A region is a location.
         let own = own(&same).or_else(|| own(&called(if attribute == "location" { "region" } else { attribute })));
         if let Some(own) = own {
@@ -89,8 +98,9 @@ fn plain(attribute: &Attribute) -> Option<String> {
     let is_plain = match &attribute.expr {
         Expression::String(_) => true,
         Expression::Traversal(_) => {
-            let text = attribute.expr.to_string();
-            !["each.", "count.", "self."].iter().any(|own| text.trim_start().starts_with(own))
+            static OWN: LazyLock<Regex> =
+                LazyLock::new(|| Regex::new(r"\b(each|count|self)\.").expect("a constant pattern is sound"));
+            !OWN.is_match(&attribute.expr.to_string())
         }
         _ => false,
     };
@@ -105,7 +115,7 @@ mod tests {
 
     const MODULE: &str = "resource \"azurerm_resource_group\" \"main\" {\n  location = var.location\n}\n\
         resource \"azurerm_storage_account\" \"a\" {\n  location = azurerm_resource_group.main.location\n}\n\
-        resource \"azurerm_key_vault\" \"b\" {\n  for_each = var.all\n  location = each.value\n  tenant_id = \"x\"\n}\n\
+        resource \"azurerm_key_vault\" \"b\" {\n  for_each = var.all\n  location = azurerm_resource_group.main[each.key].location\n  tenant_id = \"x\"\n}\n\
         resource \"google_storage_bucket\" \"c\" {\n  location = \"EU\"\n  project = \"p\"\n}\n";
 
     fn new(attribute: &str, of: &str, target: (&str, &str), behind: &[(&str, &str)]) -> Option<(Vec<String>, bool)> {
@@ -134,6 +144,8 @@ mod tests {
         let group = ("azurerm_resource_group", "main");
         let other = new("location", "azurerm_key_vault", ("azurerm_key_vault", "b"), &[group]);
         assert_eq!(other, Some((vec!["var.location".into()], false)));
-        assert_eq!(new("location", "google_kms_key_ring", ("google_pubsub_topic", "t"), &[]).unwrap().0, ["\"EU\""]);
+        let in_google = |of: &str| new("location", of, ("google_storage_bucket", "c"), &[]).map(|(texts, _)| texts);
+        assert_eq!(in_google("google_storage_bucket"), Some(vec!["\"EU\"".into()]));
+        assert_eq!(in_google("google_kms_key_ring"), None, "it has no location of that name");
     }
 }

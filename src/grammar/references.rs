@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
+use regex::Regex;
+
 use crate::knowledge::Knowledge;
 use crate::schema::{Block, Kind, Schemas};
 use crate::source::{BlockAddr, references_of};
@@ -209,7 +211,7 @@ impl References {
     }
 
     /// What may stand where a secret is wanted, as a regular expression: what the module has for one, else a new variable.
-    pub(super) fn secret(&self, attribute: &str) -> Option<String> {
+    pub(super) fn secret(&self, attribute: &str) -> String {
         self.secrets.heads(attribute)
     }
 
@@ -280,8 +282,21 @@ impl References {
             "resource_group_name" if head.starts_with(r"azurerm_resource_group\.") => narrowed(head, "name"),
             _ => narrowed(head, attribute),
         };
-        let heads: Vec<String> = self.fitting(Class::Text).filter_map(group).collect();
+        let new: BTreeSet<&str> =
+            self.resources.values().flat_map(|(_, new)| new).filter_map(|head| place(head)).collect();
+        // A block is not added only to say where another one is.
+        let stands =
+            |head: &&str| place(head).is_none_or(|place| !new.contains(place) || place.contains("_resource_group"));
+        let heads: Vec<String> = self.fitting(Class::Text).filter(stands).filter_map(group).collect();
         (!heads.is_empty()).then(|| heads.join("|"))
+    }
+
+    /// The place of a new group of Azure's resources, as a regular expression.
+    pub(super) fn group(&self, attribute: &str) -> Option<String> {
+        let (ty, places) = places::GROUP;
+        let (_, its) = places.into_iter().find(|(called, _)| *called == attribute)?;
+        let named = self.of_type(ty, "name").filter(|_| self.ty != ty)?;
+        Some(named.replace(r"\.name", &format!(r"\.{its}")))
     }
 
     /// Policy documents, as a regular expression.
@@ -304,6 +319,26 @@ impl References {
     pub(super) fn of_types<'a>(&'a self, types: &'a [&str], attribute: &'a str) -> impl Iterator<Item = String> + 'a {
         let of_types = self.resources.iter().filter(|(ty, _)| types.contains(&ty.as_str()));
         of_types.flat_map(move |(_, (standing, _))| standing.iter().filter_map(move |head| narrowed(head, attribute)))
+    }
+
+    /// The type of the block.
+    pub(super) fn ty(&self) -> &str {
+        &self.ty
+    }
+
+    /// References to an attribute of the resources of a type, those that stand before new ones, as a regular expression.
+    pub(super) fn of_type(&self, ty: &str, attribute: &str) -> Option<String> {
+        let (standing, new) = self.resources.get(ty)?;
+        let called = |heads: &[String]| heads.iter().filter_map(|head| narrowed(head, attribute)).collect::<Vec<_>>();
+        let heads = if standing.is_empty() { called(new) } else { called(standing) };
+        (!heads.is_empty()).then(|| heads.join("|"))
+    }
+
+    /// References to attributes of what stands whose names match, as a regular expression.
+    pub(super) fn with_attributes(&self, names: &str) -> Option<String> {
+        let names = Regex::new(&format!("^({names})$")).ok()?;
+        let heads: Vec<String> = self.fitting(Class::Text).filter_map(|head| narrowed_to(head, &names)).collect();
+        (!heads.is_empty()).then(|| heads.join("|"))
     }
 
     /// Variables, locals and outputs of modules that can stand where a text is wanted, as a regular expression.
@@ -375,10 +410,22 @@ impl References {
     }
 }
 
+/// The block that a regular expression is about.
+fn place(head: &str) -> Option<&str> {
+    head.rsplit_once(r"\.(").map(|(place, _)| place)
+}
+
 /// A reference to one of the attributes that a regular expression ends with.
 fn narrowed(head: &str, attribute: &str) -> Option<String> {
     let (place, names) = head.rsplit_once(r"\.(")?;
     names.trim_end_matches(')').split('|').any(|name| name == attribute).then(|| format!(r"{place}\.{attribute}"))
+}
+
+/// A reference to those of the attributes that a regular expression ends with whose names match.
+fn narrowed_to(head: &str, names: &Regex) -> Option<String> {
+    let (place, attributes) = head.rsplit_once(r"\.(")?;
+    let matching: Vec<&str> = attributes.trim_end_matches(')').split('|').filter(|name| names.is_match(name)).collect();
+    (!matching.is_empty()).then(|| format!(r"{place}\.({})", matching.join("|")))
 }
 
 fn texts(heads: Vec<Head>) -> impl Iterator<Item = String> {

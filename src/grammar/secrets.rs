@@ -1,8 +1,8 @@
 //! What may stand where a secret is wanted: never a text.
 //!
-//! In: what the module declares. Out: references to what it has for secrets, else the name of a new variable, and that
-//! variable's text. Its default is empty, so that the module is planned as before, and a provider that needs the secret
-//! refuses it: who runs terraform has to give it.
+//! In: what the module declares. Out: references to what it has for this very secret, else the name of a new variable, and that
+//! variable's text. No two blocks get the same secret. The variable's default is empty: a provider that needs the secret
+//! refuses that when it plans, so who runs terraform has to give one.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,8 @@ use super::hcl;
 use super::names::Names;
 
 /// What holds or makes a secret, and by which attribute.
-const MAKERS: [(&str, &str); 3] = [
-    ("random_password", "result"),
-    ("random_string", "result"),
-    ("aws_secretsmanager_secret_version", "secret_string"),
-];
+const MAKERS: [(&str, &str); 2] =
+    [("random_password", "result"), ("aws_secretsmanager_secret_version", "secret_string")];
 
 /// What a block's secrets may be.
 #[derive(Clone, Debug, Default)]
@@ -25,20 +22,22 @@ pub(super) struct Secrets {
     made: Vec<String>,
     /// Names of variables that are taken.
     taken: BTreeSet<String>,
-    /// The name of the block.
+    /// The type of the block, and its name.
+    ty: String,
     label: String,
 }
 
 impl Secrets {
     pub(super) fn of(names: &Names, of: &BlockAddr) -> Self {
         let behind = names.behind(of);
-        let mut secrets = Self { label: of.labels.last().cloned().unwrap_or_default(), ..Self::default() };
+        let ty = of.resource_type().unwrap_or_default().to_owned();
+        let mut secrets = Self { ty, label: of.labels.last().cloned().unwrap_or_default(), ..Self::default() };
         for (addr, name) in names.iter().filter(|(addr, _)| !behind.contains(*addr)) {
             match (addr.keyword.as_str(), addr.labels.as_slice()) {
                 ("variable", [label]) => {
                     secrets.taken.insert(label.clone());
                 }
-                ("resource", [ty, label]) if name.repetition.is_none() => {
+                ("resource", [ty, label]) if name.repetition.is_none() && secrets.is_of_block(label) => {
                     let made = MAKERS.iter().find(|(maker, _)| maker == ty);
                     secrets.made.extend(made.map(|(_, attribute)| format!(r"{ty}\.{label}\.{attribute}")));
                 }
@@ -48,19 +47,21 @@ impl Secrets {
         secrets
     }
 
+    /// Whether a name is made of words that the block is called by.
+    fn is_of_block(&self, name: &str) -> bool {
+        name.split('_').all(|word| self.ty.split('_').chain(self.label.split('_')).any(|own| own == word))
+    }
+
     /// What may stand in an attribute, as a regular expression.
-    pub(super) fn heads(&self, attribute: &str) -> Option<String> {
-        // One of the same name is that one; else one for the same thing may be.
+    pub(super) fn heads(&self, attribute: &str) -> String {
         if self.taken.contains(attribute) {
-            return Some(format!(r"var\.{attribute}"));
+            return format!(r"var\.{attribute}");
         }
-        let is_same =
-            |name: &&String| name.ends_with(&format!("_{attribute}")) || attribute.ends_with(&format!("_{name}"));
-        let variables = self.taken.iter().filter(is_same).map(|name| format!(r"var\.{name}"));
-        let called = [attribute.to_owned(), format!("{}_{attribute}", self.label)];
-        let new = called.into_iter().find(|name| !self.taken.contains(name)).map(|name| format!(r"var\.{name}"));
-        let heads: Vec<String> = self.made.iter().cloned().chain(variables).chain(new).collect();
-        (!heads.is_empty()).then(|| heads.join("|"))
+        let is_own =
+            |name: &&String| name.strip_suffix(&format!("_{attribute}")).is_some_and(|of| self.is_of_block(of));
+        let variables = self.taken.iter().filter(is_own).map(|name| format!(r"var\.{name}"));
+        let new = format!(r"var\.{}_{attribute}", self.label);
+        self.made.iter().cloned().chain(variables).chain([new]).collect::<Vec<_>>().join("|")
     }
 }
 

@@ -133,6 +133,19 @@ impl Context {
         Links { to, from, inside }
     }
 
+    /// The next block that must stand beside one of the new ones, with the one that it is to be connected to.
+    fn beside(&self, blocks: &[&Block]) -> Option<(BlockAddr, BlockAddr, &Companion)> {
+        let new = blocks.iter().map(|block| block.addr()).filter(|addr| *addr != self.target);
+        let wanted = new.filter_map(|to| Some((to.clone(), self.house.beside(to.resource_type()?))));
+        let mut missing = wanted.flat_map(|(to, companions)| companions.iter().map(move |it| (to.clone(), it)));
+        missing.find_map(|(to, companion)| {
+            let addr = self.new_blocks().name_for(&self.names, &companion.ty)?;
+            let is_written = blocks.iter().any(|block| block.addr() == addr);
+            let leads = !self.leading(&addr, &to).is_empty() || !self.leading_from_inside(&addr, &to).is_empty();
+            (!is_written && leads && self.types.contains(&companion.ty)).then_some((addr, to, companion))
+        })
+    }
+
     fn new_blocks(&self) -> New<'_> {
         let name = self.target.labels.last().map_or("this", String::as_str);
         New { types: &self.types, provider: self.target.resource_type().map(provider_of), name }
@@ -316,9 +329,17 @@ impl Grammar {
             (Some(last), _) if open => (written.to_owned(), last.addr()),
             (_, Some((addr, companion))) => {
                 let links = context.links(addr, companion.to.as_ref(), &blocks);
-                held = Held::ToWhatIsAsked(&companion.wanted, links, self.held);
+                let is_narrow = matches!(self.held, Going::Way(_, Asked::Narrowly));
+                held = Held::ToWhatIsAsked(&companion.wanted, links, is_narrow);
                 names.add_new(addr);
                 (format!("{written}\n\n{}\n", opening(addr)), addr.clone())
+            }
+            _ if undeclared(&blocks, &names, &context.named()).is_none() => {
+                let (addr, to, companion) = context.beside(&blocks)?;
+                let links = context.links(&addr, Some(&to), &blocks);
+                held = Held::ToWhatIsAsked(&companion.wanted, links, true);
+                names.add_new(&addr);
+                (format!("{written}\n\n{}\n", opening(&addr)), addr)
             }
             _ => {
                 let missing = undeclared(&blocks, &names, &context.named())?;
@@ -371,8 +392,8 @@ enum Held<'a> {
     ToLinks(Links),
     /// A new block that another one names: what is required of it, and what all rules want.
     ToWhatIsNeeded,
-    /// A new block that the rule asks for.
-    ToWhatIsAsked(&'a [Wanted], Links, Going),
+    /// A new block that a rule asks for, and whether it holds nothing that could be left out.
+    ToWhatIsAsked(&'a [Wanted], Links, bool),
 }
 
 /// A connection that has to be made.
@@ -431,7 +452,12 @@ fn stage(
         _ => Vec::new(),
     };
     if let (Some(schema), "resource", Some(ty)) = (&schema, block.keyword.as_str(), block.labels.first()) {
-        let target = context.target.resource_type().unwrap_or_default();
+        let linked = match held {
+            Held::ToWhatIsAsked(_, Links { to, .. }, _) => to.as_slice(),
+            _ => &[],
+        };
+        let beside = if let [only] = linked { only } else { &context.target };
+        let target = beside.resource_type().unwrap_or_default();
         let house = context.house.wants_of(ty).iter().cloned().chain(context.knowledge.wants_of(ty, target));
         let house = house.filter_map(|more| typed::fit(&more, schema));
         let new: Vec<Wanted> = house.filter(|more| !wanted.iter().any(|known| known.path == more.path)).collect();
@@ -454,10 +480,7 @@ fn stage(
                     format!("({})", bodies.join(" | "))
                 }
                 Held::ToLinks(_) => typed.linking(schema, &context.body, &from),
-                Held::ToWhatIsAsked(_, _, going) => {
-                    let is_narrow = matches!(going, Going::Way(_, Asked::Narrowly));
-                    typed.asked(schema, &wanted, &from, is_narrow)
-                }
+                Held::ToWhatIsAsked(_, _, is_narrow) => typed.asked(schema, &wanted, &from, *is_narrow),
                 Held::ToWhatIsNeeded => typed.needed(schema, &wanted),
                 Held::ToNothing if *block == context.target => typed.over(schema, &context.body, &only),
                 Held::ToNothing => typed.whole(schema, &wanted),
@@ -497,6 +520,7 @@ fn undeclared(blocks: &[&Block], names: &Names, before: &[BlockAddr]) -> Option<
 mod tests {
     use super::super::tests::{accepts, grammar_for};
     use super::*;
+    use crate::rules::Wish;
 
     fn topic(items: &str) -> String {
         format!("resource \"aws_sns_topic\" \"orders\" {{\n{items}}}")
@@ -558,5 +582,29 @@ mod tests {
         let back = KEY.replace("  enable", "  description = \"${aws_sns_topic.orders.arn}\"\n  enable");
         assert!(!accepts(&grammar(), &(topic("  kms_master_key_id = aws_kms_key.orders.id\n") + &back)));
         assert!(accepts(&grammar(), &(topic("  name = \"x\"\n") + &back)));
+    }
+
+    #[test]
+    fn what_must_stand_beside_a_new_block_follows_it() {
+        let connection = serde_json::json!({ "cond_type": "connection", "operator": "exists",
+            "resource_types": ["aws_iam_role"], "connected_resource_types": ["aws_iam_role_policy"] });
+        let rule = Wish { graph: Some(connection), resource_types: vec!["aws_iam_role".into()], ..Wish::default() };
+        let mut grammar = grammar();
+        Arc::make_mut(&mut grammar.context).house = Arc::new(House::of(&[rule]));
+        let document = "jsonencode({\n    A = \"b\"\n  })";
+        let role = format!(
+            "{}\n\nresource \"aws_iam_role\" \"orders\" {{\n  assume_role_policy = {document}\n}}",
+            topic("  sqs_success_feedback_role_arn = aws_iam_role.orders.arn\n")
+        );
+        let policy = |of: &str| {
+            format!(
+                "{role}\n\nresource \"aws_iam_role_policy\" \"orders\" {{\n  role = {of}\n  policy = {document}\n}}"
+            )
+        };
+        let next = grammar.next(&role).unwrap();
+        assert!(accepts(&next, &policy("aws_iam_role.orders.name")));
+        assert!(!accepts(&next, &policy("\"other\"")));
+        assert!(grammar.next(&policy("aws_iam_role.orders.name")).is_none());
+        assert!(!accepts(&grammar, &role));
     }
 }

@@ -489,15 +489,17 @@ fn a_secret_is_a_variable_that_has_to_be_given() {
         )
     };
     let grammar = |module: &str| grammar_for(&BlockAddr::resource("aws_db_instance", "main"), module);
-    assert!(accepts(&grammar(module), &(with("var.password") + &variable("password"))));
+    assert!(accepts(&grammar(module), &(with("var.main_password") + &variable("main_password"))));
     for refused in [with("\"hunter2\""), with("\"\""), with("var.password"), with("var.other") + &variable("other")] {
         assert!(!accepts(&grammar(module), &refused), "{refused}");
     }
     let has = format!("{module}variable \"db_password\" {{\n}}\nresource \"random_password\" \"db\" {{\n}}\n");
     assert!(accepts(&grammar(&has), &with("var.db_password")));
     assert!(accepts(&grammar(&has), &with("random_password.db.result")));
-    let other = format!("{module}variable \"session_token\" {{\n}}\n");
-    assert!(!accepts(&grammar(&other), &with("var.session_token")));
+    for other in ["session_token", "admin_password"] {
+        let module = format!("{module}variable \"{other}\" {{\n}}\n");
+        assert!(!accepts(&grammar(&module), &with(&format!("var.{other}"))), "{other} is for something else");
+    }
     let taken = format!("{module}variable \"password\" {{\n}}\n");
     assert!(accepts(&grammar(&taken), &with("var.password")));
 }
@@ -538,10 +540,15 @@ fn what_the_user_has_given_is_written_and_what_new_blocks_need() {
     assert!(!accepts(&grammar(topic), &with("\"alias/aws/sns\"")));
     assert!(!accepts(&grammar(topic), &with("aws_kms_key.house.arn")), "it is not declared");
     let declared = format!("{topic}resource \"aws_kms_key\" \"house\" {{\n}}\n");
-    assert!(accepts(&grammar(&declared), &with("aws_kms_key.house.arn")));
+    assert!(accepts(&grammar(&declared), &with("\"alias/house\"")), "the last that says it decides");
     let key = |tags: &str| format!("{}\n\nresource \"aws_kms_key\" \"a\" {{\n{tags}}}", with("\"alias/house\""));
     assert!(accepts(&grammar(topic), &key("  tags = {\n    Owner = \"sec\"\n  }\n")));
     assert!(!accepts(&grammar(topic), &key("")));
+    let text = text.replace("value = \"alias/house\"", "expression = \"aws_kms_key.none.arn\"");
+    std::fs::write(folder.path().join("house.toml"), text).unwrap();
+    let knowledge = Knowledge::load(&[folder.path().to_owned()], None).unwrap();
+    let grammar = |module: &str| knowing(knowledge.clone(), &BlockAddr::resource("aws_sns_topic", "a"), module, vec![]);
+    assert!(accepts(&grammar(&declared), &with("aws_kms_key.house.arn")), "what is not there cannot be named");
 }
 
 #[test]

@@ -98,7 +98,8 @@ fn what_a_policy_needs_is_not_guessed() {
 
 /// What may be written where some values are known to fail.
 fn other_than(ty: &str, body: &str, path: &str, failing: serde_json::Value) -> Grammar {
-    let around = "resource \"aws_sns_topic\" \"news\" {}\nresource \"google_service_account\" \"web\" {}\nvariable \"group\" {}\n";
+    let around = "resource \"aws_sns_topic\" \"news\" {}\nresource \"google_service_account\" \"web\" {}\nvariable \"group\" {}\n\
+        resource \"aws_vpc\" \"main\" {}\n";
     let module = format!("resource \"{ty}\" \"a\" {{\n{body}}}\n{around}");
     let must = Must::NotBe(failing.as_array().unwrap().clone());
     finding(ty, &module, &[&[wanted(path, must)]]).one_of_found(&[]).unwrap().unwrap()
@@ -119,12 +120,27 @@ fn numbers_and_elements_that_are_known_to_fail_are_not_written() {
     let binding = "google_cloud_run_service_iam_binding";
     let members = other_than(binding, "", "members", json!(["allUsers"]));
     let answer = |members: &str| format!("resource \"{binding}\" \"a\" {{\n  members = {members}\n}}");
-    assert!(
-        accepts(&members, &answer("[\"user:a\", \"user:b\"]")) && accepts(&members, &answer("[\n    \"user:a\",\n  ]"))
-    );
-    assert!(accepts(&members, &answer("[var.group]")));
-    for bad in ["[\"allUsers\"]", "[\"user:a\", \"allUsers\"]", "[\"allUsers \"]", "[]"] {
+    let account = "google_service_account.web.member";
+    assert!(accepts(&members, &answer(&format!("[{account}]"))));
+    assert!(accepts(&members, &answer(&format!("[\n    var.group,\n    {account},\n  ]"))));
+    for bad in ["[\"allUsers\"]", "[\"user:a\"]", "[google_service_account.web.email]", "[]"] {
         assert!(!accepts(&members, &answer(bad)), "{bad}");
+    }
+}
+
+#[test]
+fn who_may_come_is_a_range_of_addresses() {
+    let group = "aws_security_group";
+    let around = "  ingress {\n    from_port = 22\n    cidr_blocks = [\"0.0.0.0/0\"]\n  }\n";
+    let must = json!(["0.0.0.0/0"]);
+    let ranges = other_than(group, around, "ingress.cidr_blocks", must);
+    let answer =
+        |ranges: &str| format!("resource \"{group}\" \"a\" {{\n  ingress {{\n    cidr_blocks = {ranges}\n  }}\n}}");
+    for good in ["[\"10.0.0.0/8\"]", "[\"10.3.0.0/16\", var.group]", "[aws_vpc.main.cidr_block]"] {
+        assert!(accepts(&ranges, &answer(good)), "{good}");
+    }
+    for bad in ["[\"0.0.0.0/0/0\"]", "[\"1.2.3.4/32\"]", "[aws_sns_topic.news.name]", "[aws_vpc.main.id]", "[]"] {
+        assert!(!accepts(&ranges, &answer(bad)), "{bad}");
     }
 }
 

@@ -290,6 +290,7 @@ impl<'a> Typed<'a> {
         };
         let value = match literals {
             Some(literals) => literals,
+            None if let Some(who) = self.who_of(name, &attribute.ty, depth) => who,
             None if attribute.ty == Type::String => self.text_of(name, required, depth, form)?,
             None if form.narrow && must_be.is_some_and(Must::is_open) => {
                 let failing = failing(must_be, name, form.over);
@@ -306,6 +307,19 @@ impl<'a> Typed<'a> {
         let or_null = if written && !required && !form.must { " | \"null\"" } else { "" };
         let text = format!("\"{pad}{name} = \" ({value}{or_null}) \"\\n\"");
         Some(Piece { least, ..Piece::new(name, text, Times::Once) })
+    }
+
+    /// Who an attribute lets in, where it is about that and is not what the user has given.
+    fn who_of(&mut self, name: &str, ty: &Type, depth: usize) -> Option<String> {
+        match ty {
+            _ if !self.references.given(name).is_empty() => None,
+            Type::String => self.who(name),
+            Type::List(inner) | Type::Set(inner) if **inner == Type::String => {
+                let one = self.who(name)?;
+                Some(self.several(&one, depth))
+            }
+            _ => None,
+        }
     }
 
     fn nested(&mut self, name: &str, nested: &'a NestedBlock, depth: usize, form: &Form<'a>, pieces: &mut Vec<Piece>) {

@@ -23,8 +23,9 @@ const CHOICES: usize = 3;
 pub(super) fn of_graph(definition: &Value, around: Surroundings<'_>) -> Vec<Way> {
     let mut ways: Vec<Way> = Vec::new();
     for leaves in alternatives(definition) {
+        let lacking = |undecided| of_alternative(&leaves, around, undecided).filter(|way| *way != Way::default());
         // What cannot be decided is left as it is where something else is known to fail.
-        let way = of_alternative(&leaves, around, false).or_else(|| of_alternative(&leaves, around, true));
+        let way = lacking(false).or_else(|| lacking(true));
         let is_sound = |way: &Way| !ways.contains(way) && !way.target.iter().any(Wanted::switches_off);
         if let Some(way) = way.filter(is_sound)
             && !ways.iter_mut().any(|known| known.take_values_of(&way))
@@ -38,9 +39,14 @@ pub(super) fn of_graph(definition: &Value, around: Surroundings<'_>) -> Vec<Way>
     ways
 }
 
-/// What is lacking for all of an alternative's conditions to hold. `None` when no override of one block, with new blocks
-/// after it, makes them so, or when they hold already: then it is not these that the rule fails by. What stands but must
-/// be evaluated is taken for lacking if `undecided` says so.
+/// Whether an alternative of a definition holds as it is: a rule does not fail by that.
+pub(super) fn holds(definition: &Value, around: Surroundings<'_>) -> bool {
+    alternatives(definition).iter().any(|leaves| of_alternative(leaves, around, true) == Some(Way::default()))
+}
+
+/// What is lacking for all of an alternative's conditions to hold; nothing when they hold already. `None` when no override of
+/// one block, with new blocks after it, makes them so. What stands but must be evaluated is taken for lacking if `undecided`
+/// says so.
 fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>, undecided: bool) -> Option<Way> {
     let ty = around.target.labels.first()?;
     let mut way = Way::default();
@@ -119,7 +125,7 @@ fn of_alternative(leaves: &[Leaf], around: Surroundings<'_>, undecided: bool) ->
     way.exclude(leaves, ty);
     let changed = way.instead.as_ref().and_then(|addr| around.chained.iter().find(|block| block.addr() == *addr));
     way.take_out_whole(&changed.map_or(around.target, |block| block).body);
-    (waiting.is_empty() && way != Way::default()).then_some(way)
+    waiting.is_empty().then_some(way)
 }
 
 impl<'a> Surroundings<'a> {

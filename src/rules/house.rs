@@ -1,7 +1,7 @@
 //! What new blocks must hold, whatever rule they are written for: each would be a new finding otherwise.
 //!
 //! In: all rules' wishes, and what running them on new blocks has shown. Out: for each resource type, what a block of it must
-//! hold.
+//! hold, and which blocks must stand beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::source::Block;
 
-use super::{Alternatives, Surroundings, Wanted, Way, Wish};
+use super::alternative::holds;
+use super::{Alternatives, Companion, Surroundings, Wanted, Way, Wish};
 
 /// What is wanted of new blocks, by resource type.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct House {
     by_type: BTreeMap<String, Vec<Wanted>>,
+    beside: BTreeMap<String, Vec<Companion>>,
 }
 
 impl House {
@@ -30,8 +32,15 @@ impl House {
                     let known = house.by_type.entry(ty.clone()).or_default();
                     wanted.into_iter().for_each(|wanted| wanted.join(known));
                 }
+                let known = house.beside.entry(ty.clone()).or_default();
+                for companion in beside(wish, ty) {
+                    if !known.contains(&companion) {
+                        known.push(companion);
+                    }
+                }
             }
         }
+        house.beside.retain(|_, companions| !companions.is_empty());
         house
     }
 
@@ -58,6 +67,11 @@ impl House {
     pub fn wants_of(&self, ty: &str) -> &[Wanted] {
         self.by_type.get(ty).map(Vec::as_slice).unwrap_or_default()
     }
+
+    /// The blocks that must be connected to a new block of a type.
+    pub fn beside(&self, ty: &str) -> &[Companion] {
+        self.beside.get(ty).map(Vec::as_slice).unwrap_or_default()
+    }
 }
 
 /// What a rule wants of a new block itself; nothing where other blocks would do as well, or have to.
@@ -67,6 +81,22 @@ fn of_new(wish: &Wish, ty: &str) -> Vec<Wanted> {
     let ways = wish.ways(Surroundings { target: &block, connected: &[], chained: &[], types: &none });
     match ways.into_iter().next() {
         Some(way) if way.companions.is_empty() => way.target,
+        _ => Vec::new(),
+    }
+}
+
+/// What a rule wants beside a new block: where nothing that the block holds would do.
+fn beside(wish: &Wish, ty: &str) -> Vec<Companion> {
+    let block = new_block(ty);
+    let bare = Surroundings { target: &block, connected: &[], chained: &[], types: &BTreeSet::new() };
+    let Some(definition) = &wish.graph else { return Vec::new() };
+    if holds(definition, bare) || !wish.ways(bare).is_empty() {
+        return Vec::new();
+    }
+    let named: BTreeSet<String> =
+        wish.types_named().into_iter().filter(|named| *named != ty).map(str::to_owned).collect();
+    match wish.ways(Surroundings { types: &named, ..bare }).into_iter().next() {
+        Some(way) if way.target.is_empty() => way.companions,
         _ => Vec::new(),
     }
 }
@@ -139,5 +169,28 @@ mod tests {
         ];
         let house = House::default().with_found([("t".to_owned(), found.to_vec())].into());
         assert_eq!(house.wants_of("t"), [wanted("description", Must::Exist)]);
+    }
+
+    #[test]
+    fn what_must_stand_beside_a_new_block_is_told_where_nothing_in_it_would_do() {
+        let connected = |ty: &str| json!({ "cond_type": "connection", "resource_types": ["t"], "connected_resource_types": [ty], "operator": "exists" });
+        let on = json!({ "cond_type": "attribute", "resource_types": ["t_lock"], "attribute": "on", "operator": "equals", "value": true });
+        let own =
+            json!({ "cond_type": "attribute", "resource_types": ["t"], "attribute": "policy", "operator": "exists" });
+        let rule = |graph| Wish { graph: Some(graph), resource_types: vec!["t".into()], ..Wish::default() };
+        let house = House::of(&[
+            rule(json!({ "and": [connected("t_lock"), on] })),
+            rule(json!({ "or": [own, connected("t_policy")] })),
+            // It is well without any.
+            rule(json!({ "or": [
+                { "cond_type": "connection", "resource_types": ["t"], "connected_resource_types": ["t_member"], "operator": "not_exists" },
+                { "and": [connected("t_member"), { "cond_type": "attribute", "resource_types": ["t_member"], "attribute": "who",
+                    "operator": "not_equals", "value": "all" }] },
+            ] })),
+        ]);
+        let beside = house.beside("t");
+        assert_eq!(beside.len(), 1, "{beside:?}");
+        assert_eq!((beside[0].ty.as_str(), beside[0].wanted.len()), ("t_lock", 1));
+        assert!(house.beside("t_lock").is_empty());
     }
 }

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::source::{Block, BlockAddr, Body};
 
 use super::Wish;
@@ -25,7 +27,7 @@ pub struct Way {
 }
 
 /// A new block that a rule asks for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Companion {
     /// Its resource type.
     pub ty: String,

@@ -1,0 +1,57 @@
+//! Who may come: what stands where a range of addresses or a principal is wanted. Which ones are right, only a person knows; what
+//! is no range and nobody is not even a suggestion.
+//!
+//! In: the attribute, and what the module has. Out: an expression for one such value.
+
+use super::references::References;
+use super::typed::Typed;
+
+/// Ranges of private addresses (RFC 1918), and the unique local ones (RFC 4193).
+const RANGES: &str =
+    r#"/"(10\.0\.0\.0\/8|10\.[0-9]{1,2}\.0\.0\/16|172\.16\.0\.0\/12|192\.168\.0\.0\/16|192\.168\.[0-9]{1,2}\.0\/24)"/"#;
+const LOCAL_RANGES: &str = r#"/"fd[0-9a-f]{2}:[0-9a-f]{4}:[0-9a-f]{4}::\/48"/"#;
+
+/// Parts of the names of attributes that hold ranges, of those that are asked for and of those that are referred to.
+const OF_RANGES: &str = r"[a-z0-9_]*(cidr|address_prefix|address_space|ip_range)[a-z0-9_]*";
+
+/// Whether an attribute says which addresses may come.
+pub(super) fn is_of_ranges(attribute: &str) -> bool {
+    let named = ["cidr_block", "cidr_blocks", "cidr_ipv4", "cidr_ipv6", "source_address_prefix", "source_ranges"];
+    named.contains(&attribute)
+        || ["cidrs", "_cidr_blocks", "_ip_ranges", "address_prefixes"].iter().any(|end| attribute.ends_with(end))
+}
+
+/// Whether an attribute names principals of Google's.
+pub(super) fn is_of_members(attribute: &str, ty: &str) -> bool {
+    matches!(attribute, "member" | "members") && ty.starts_with("google_")
+}
+
+impl Typed<'_> {
+    /// One of those that an attribute names; `None` where it names neither addresses nor principals.
+    pub(super) fn who(&mut self, attribute: &str) -> Option<String> {
+        let references: &References = self.references;
+        let mut one: Vec<String> = Vec::new();
+        if is_of_ranges(attribute) {
+            let ranges = if attribute.contains("ipv6") { LOCAL_RANGES } else { RANGES };
+            one.push(self.terminal(ranges));
+            let known = references.with_attributes(OF_RANGES);
+            one.extend(known.map(|heads| self.terminal(&format!("/{heads}/"))));
+            if attribute.starts_with("source_address_prefix") {
+                one.push("\"\\\"VirtualNetwork\\\"\"".to_owned());
+            }
+        } else if is_of_members(attribute, references.ty()) {
+            let accounts = references.of_type("google_service_account", "member")?;
+            one.push(self.terminal(&format!("/{accounts}/")));
+        } else {
+            return None;
+        }
+        one.extend(references.inputs().map(|heads| self.terminal(&format!("/{heads}/"))));
+        Some(one.join(" | "))
+    }
+
+    /// A list of those that an attribute names.
+    pub(super) fn several(&mut self, one: &str, depth: usize) -> String {
+        let (pad, deeper) = ("  ".repeat(depth), "  ".repeat(depth + 1));
+        format!("\"[\" ({one}) (\", \" ({one}))* \"]\" | \"[\\n\" (\"{deeper}\" ({one}) \",\\n\")+ \"{pad}]\"")
+    }
+}
