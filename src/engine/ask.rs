@@ -43,11 +43,18 @@ pub(super) struct Question {
     ways: Vec<Grammar>,
     /// The place of its first way among those of all questions.
     rank: usize,
+    /// Why no answer adds what an attribute of the rule's names, where none does.
+    never: Option<String>,
     /// What the next answer is held to, where the last one was refused for what other rules want.
     more: Option<Grammar>,
 }
 
 impl Question {
+    /// What it takes that no answer adds.
+    pub(super) fn never(&self) -> Option<&str> {
+        self.never.as_deref()
+    }
+
     /// Takes in what rules want that an answer made fail on the block. Whether there is an answer that does as they want.
     pub(super) fn add(&mut self, answer: &str, also: Vec<Alternatives>) -> bool {
         let block = &self.block;
@@ -190,8 +197,9 @@ pub(super) fn prepare(
     let ranked = ways.iter().cloned().enumerate().filter(|(_, way)| way.instead.is_some());
     let instead: Vec<(usize, Way)> = ranked.collect();
     let own = ways.into_iter().filter(|way| way.instead.is_none()).collect();
+    let never = never(case, rules);
     let first = question(tree, case, rules, (own, found), schemas.clone(), effort, writer).map_err(super::unfixed)?;
-    let mut questions = vec![Question { rank, ..first }];
+    let mut questions = vec![Question { rank, never, ..first }];
     for (rank, way) in instead {
         let Some((file, block)) = way.instead.as_ref().and_then(|addr| tree.find(&dir, addr)) else { continue };
         if !(rules.may_change)(file.path()) {
@@ -258,6 +266,7 @@ fn question(
         grammar,
         ways,
         rank: 0,
+        never: None,
         more: None,
     })
 }
@@ -314,6 +323,16 @@ fn chained<'t>(tree: &'t SourceTree, case: &Case, connected: &[&'t Block], wish:
         at += 1;
     }
     chained
+}
+
+/// Why no answer adds a block that an attribute which the rule inspects, or that is known to do, may name.
+fn never(case: &Case, rules: &Rules<'_>) -> Option<String> {
+    let of = case.block.resource_type()?;
+    let inspected = keys(case, rules.wish).map(crate::rules::names_of).filter_map(|mut path| path.pop());
+    let found = rules.explored.iter().flatten().filter_map(|wanted| wanted.path.last().cloned());
+    let names: Vec<String> = inspected.chain(found).collect();
+    let mut types = rules.types.iter().filter(|ty| names.iter().any(|name| grammar::may_name(name, of, ty)));
+    types.find_map(|ty| rules.knowledge.never(ty)).map(str::to_owned)
 }
 
 /// Those of the types of which a block may be added.

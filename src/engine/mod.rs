@@ -326,7 +326,8 @@ fn one(
             tries.push_front(this.with_more());
         }
     }
-    item.ended = Some(match unknown {
+    let never = || questions.iter().find_map(|question| question.never().map(str::to_owned));
+    item.ended = Some(match unknown.or_else(never) {
         Some(reason) => Resolution::Abstained { reason },
         None => unfixed(ask::why_unfixed(&item.attempts, writer.why_none())),
     });

@@ -154,6 +154,13 @@ pub(super) fn leads_to(attribute: &str, ty: &str) -> bool {
     nouns.any(|known| known == noun || format!("{known}s") == noun) || noun == "resource" || noun.ends_with("_resource")
 }
 
+/// Whether an attribute of a block of some type may name a block of another one, as `log_bucket` does `google_storage_bucket`.
+pub fn may_name(attribute: &str, of: &str, ty: &str) -> bool {
+    let noun = REFERRING.iter().find_map(|suffix| attribute.strip_suffix(suffix)).unwrap_or(attribute);
+    let what = ty.rsplit('_').next().unwrap_or(ty);
+    provider_of(of) == provider_of(ty) && (noun == what || noun.ends_with(&format!("_{what}")))
+}
+
 /// All attributes of a block that could hold a reference to another one: not those by which it says what and where it is.
 pub(super) fn linkable(schema: &Block) -> Vec<&str> {
     let is_own = |name: &str| OWN.contains(&name) || PLACES.contains(&name);

@@ -42,7 +42,7 @@ use crate::rules::{House, Way};
 use crate::schema::{self, Schemas};
 use crate::source::{Block, BlockAddr};
 
-pub use companions::{SECURING, companion_types, meant_types};
+pub use companions::{SECURING, companion_types, may_name, meant_types};
 pub use names::{Names, Repetition};
 pub use shapes::Shapes;
 

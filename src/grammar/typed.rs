@@ -291,7 +291,9 @@ impl<'a> Typed<'a> {
         let value = match literals {
             Some(literals) => literals,
             None if let Some(who) = self.who_of(name, &attribute.ty, depth) => who,
-            None if attribute.ty == Type::String => self.text_of(name, required, depth, form)?,
+            None if attribute.ty == Type::String || form.narrow && self.is_meant_as_text(name, &attribute.ty) => {
+                self.text_of(name, required, depth, form)?
+            }
             None if form.narrow && must_be.is_some_and(Must::is_open) => {
                 let failing = failing(must_be, name, form.over);
                 match &attribute.ty {
@@ -307,6 +309,11 @@ impl<'a> Typed<'a> {
         let or_null = if written && !required && !form.must { " | \"null\"" } else { "" };
         let text = format!("\"{pad}{name} = \" ({value}{or_null}) \"\\n\"");
         Some(Piece { least, ..Piece::new(name, text, Times::Once) })
+    }
+
+    /// Whether an attribute of which no schema tells the type names a block.
+    fn is_meant_as_text(&self, name: &str, ty: &Type) -> bool {
+        *ty == Type::Any && self.references.meant(name, None).is_some()
     }
 
     /// Who an attribute lets in, where it is about that and is not what the user has given.

@@ -61,6 +61,14 @@ pub enum OutputError {
         /// What stopped it.
         source: Box<OutputError>,
     },
+    /// No bundle can be written there.
+    #[error("cannot write a bundle to {dir}: {source}")]
+    Unwritable {
+        /// Where.
+        dir: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// There is no fix of that number.
     #[error("there is no fix {number}; the bundle has {count}")]
     NoFix {
@@ -109,6 +117,9 @@ impl From<OutputError> for Failure {
         let what = error.to_string();
         let (status, hint) = match &error {
             OutputError::Io { source, .. } => (ExitStatus::Internal, Some(io_hint(source.kind()))),
+            OutputError::Unwritable { .. } => {
+                (ExitStatus::Usage, Some("name a folder that can be written to with --out"))
+            }
             OutputError::Occupied { .. } => {
                 (ExitStatus::Usage, Some("name another folder with --out, or move this one away"))
             }
@@ -120,7 +131,8 @@ impl From<OutputError> for Failure {
             OutputError::Changed(_) => (
                 ExitStatus::Input,
                 Some(
-                    "run `caulk fix` again for the files as they are, or name the folder that was scanned with --root",
+                    "fixes of a bundle are applied in one call (`--fix 2 --fix 5`); for the files as they are now, run \
+                     `caulk fix` again, or name the folder that was scanned with --root",
                 ),
             ),
             OutputError::Outside(_) => {

@@ -17,7 +17,7 @@ pub struct Filter {
 
     /// Leave out files that match, or that lie in a folder that matches, relative to the scanned folder: `examples`,
     /// `**/test`, `*.gen.tf` (repeatable)
-    #[arg(long, value_name = "GLOB", value_parser = pattern)]
+    #[arg(long, value_name = "GLOB", value_delimiter = ',', value_parser = pattern)]
     pub exclude: Vec<glob::Pattern>,
 }
 

@@ -253,8 +253,8 @@ fn a_secret_is_left_to_a_variable() {
     let output = caulk(dir.path(), &["fix", "--model", "none", "--rule", "CKV_AWS_31", "--apply"]);
     assert!(matches!(output.status.code(), Some(0 | 1)), "{}", stderr(&output));
     let after = std::fs::read_to_string(dir.path().join("main.tf")).unwrap();
-    assert!(after.contains("auth_token                 = var.auth_token\n"), "{after}");
-    assert!(after.contains("variable \"auth_token\" {") && after.contains("sensitive   = true"), "{after}");
+    assert!(after.contains("auth_token                 = var.cache_auth_token\n"), "{after}");
+    assert!(after.contains("variable \"cache_auth_token\" {") && after.contains("sensitive   = true"), "{after}");
     let fix = &manifest(dir.path())["fixes"][0];
     assert_eq!(fix["applicability"], "review");
     assert!(fix["review_reasons"].to_string().contains("has to be given a value"), "{fix}");

@@ -61,7 +61,11 @@ pub fn check_target(dir: &Path) -> Result<(), OutputError> {
     check_free(&place)?;
     // The nearest folder that is there already: nothing is made before there is something to write.
     let parent = place.ancestors().skip(1).find(|parent| parent.is_dir()).unwrap_or(Path::new("/"));
-    tempfile::tempdir_in(parent).map(drop).map_err(OutputError::io("write to", parent))
+    tempfile::tempdir_in(parent).map(drop).map_err(|source| OutputError::Unwritable {
+        dir: dir.to_owned(),
+        // Which temporary name was tried says nothing.
+        source: source.kind().into(),
+    })
 }
 
 /// The absolute path of the bundle; links are followed, so that the folder behind a link is replaced and not the link.
