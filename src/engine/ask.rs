@@ -55,6 +55,28 @@ impl Question {
         self.never.as_deref()
     }
 
+    /// The texts of an accepted answer that neither the rule nor the module tells, as what a person must look at.
+    ///
+    /// # Errors
+    /// When a way's language does not compile.
+    pub(super) fn guesses(&self, this: Try, answer: &str) -> Result<Vec<String>, WriteError> {
+        let open = self.grammar.left_open(answer).map_err(WriteError::Grammar)?;
+        let Ok(file) = SourceFile::parse(self.case.file.clone(), answer.as_bytes().to_vec()) else {
+            return Ok(Vec::new());
+        };
+        let mut guesses = Vec::new();
+        if let Some(block) = file.body().blocks().next() {
+            texts(&block.body, "", &mut |path, text| {
+                let told = self.wish.contains(text) || self.target.text.contains(text) || self.related.contains(text);
+                if !told && (this.is_free() || open.iter().any(|open| open == path)) {
+                    guesses
+                        .push(format!("{}: whether `{path}` is to be {text:?} is a person's choice", self.case.block));
+                }
+            });
+        }
+        Ok(guesses)
+    }
+
     /// Takes in what rules want that an answer made fail on the block. Whether there is an answer that does as they want.
     pub(super) fn add(&mut self, answer: &str, also: Vec<Alternatives>) -> bool {
         let block = &self.block;
@@ -72,6 +94,16 @@ impl Question {
         self.more = self.more.as_ref().and_then(with_more).or_else(|| with_more(&self.grammar));
         self.more.is_some()
     }
+}
+
+/// Calls `each` with the path of every attribute in a body that is a text, and that text.
+fn texts(body: &Body, outer: &str, each: &mut impl FnMut(&str, &str)) {
+    for attribute in body.attributes() {
+        if let Some(text) = attribute.as_str() {
+            each(&format!("{outer}{}", attribute.key), text);
+        }
+    }
+    body.blocks().for_each(|block| texts(&block.body, &format!("{outer}{}.", block.keyword), each));
 }
 
 /// What a try's answer is held to.

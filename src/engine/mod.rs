@@ -314,7 +314,8 @@ fn one(
         attempt.verdicts = judged.verdicts;
         let answer = attempt.answer.clone();
         item.attempts.push(attempt);
-        if judged.accepted.is_some() {
+        if let Some(fix) = judged.accepted {
+            prover.review(fix, questions[this.question].guesses(this, &answer)?);
             item.taken_back.clear();
             return Ok(());
         }
@@ -326,8 +327,9 @@ fn one(
             tries.push_front(this.with_more());
         }
     }
+    // What the rule itself asks for tells more than what an answer made up.
     let never = || questions.iter().find_map(|question| question.never().map(str::to_owned));
-    item.ended = Some(match unknown.or_else(never) {
+    item.ended = Some(match never().or(unknown) {
         Some(reason) => Resolution::Abstained { reason },
         None => unfixed(ask::why_unfixed(&item.attempts, writer.why_none())),
     });

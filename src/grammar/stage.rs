@@ -251,6 +251,15 @@ impl Grammar {
         Ok(Some(Grammar { lark, context: self.context.clone(), held: Going::Freely }))
     }
 
+    /// The paths of what the way that an answer went leaves to whoever writes it; none where it is not known which way that was.
+    ///
+    /// # Errors
+    /// When a way's language does not compile.
+    pub fn left_open(&self, answer: &str) -> Result<Vec<String>, GrammarError> {
+        let wanted = self.gone(answer)?.map(|(_, way)| way.target.as_slice()).unwrap_or_default();
+        Ok(wanted.iter().filter(|wanted| wanted.must.is_open()).map(|wanted| wanted.path.join(".")).collect())
+    }
+
     /// The way that an answer went, with its position among the rule's own.
     fn gone(&self, answer: &str) -> Result<Option<(Option<usize>, &Way)>, GrammarError> {
         let mut gone = None;

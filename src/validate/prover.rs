@@ -219,6 +219,11 @@ impl Prover {
         }
     }
 
+    /// Notes what else a person must look at in an accepted fix.
+    pub fn review(&mut self, fix: FixId, reasons: Vec<String>) {
+        self.pending[fix].review.extend(reasons);
+    }
+
     /// Judges an answer, cheap gates first; the first rejection ends it. An accepted one stays in the tree.
     ///
     /// # Errors

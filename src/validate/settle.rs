@@ -12,7 +12,7 @@ use crate::interrupt;
 use crate::outcome::{Applicability, Gate, Judgement, Verdict};
 use crate::scanner::CheckKey;
 use crate::scanner::checkov::ScanRequest;
-use crate::source::{RelPath, ResourceAddr, SourceTree};
+use crate::source::{BlockAddr, RelPath, ResourceAddr, SourceTree, references};
 
 use super::prover::{Case, KeysByScanner, Pending, ProofError, Prover};
 use super::rescan::{self, Keys};
@@ -325,17 +325,28 @@ impl Prover {
     }
 
     /// What a fix's patch may hold, from the least that applies to all that came before in its unit: what it builds on, with
-    /// the earlier fixes of the same block, with all of them.
+    /// the earlier fixes of the same block, with those of blocks that it names or that name it, with all of them.
     fn parts_of(&self, fix: FixId, live: &BTreeSet<FixId>) -> Vec<BTreeSet<FixId>> {
         let case = &self.pending[fix].case;
         let earlier: Vec<FixId> =
             live.range(..fix).copied().filter(|f| self.pending[*f].case.unit == case.unit).collect();
         let is_same = |f: &FixId| self.pending[*f].case.file == case.file && self.pending[*f].case.block == case.block;
         let same: Vec<FixId> = earlier.iter().copied().filter(is_same).collect();
+        let named = |block: &BlockAddr| {
+            let found = self.tree.find(&case.file.parent(), block);
+            found.map(|(_, block)| references(block)).unwrap_or_default()
+        };
+        let own = named(&case.block);
+        let is_near = |f: &FixId| {
+            let other = &self.pending[*f].case;
+            let is_linked = || own.contains(&other.block) || named(&other.block).contains(&case.block);
+            other.file.parent() == case.file.parent() && (other.block == case.block || is_linked())
+        };
+        let near: Vec<FixId> = earlier.iter().copied().filter(is_near).collect();
         let with = |fixes: &[FixId]| -> BTreeSet<FixId> {
             fixes.iter().chain([&fix]).flat_map(|&f| self.needs(f).into_iter().chain([f])).collect()
         };
-        let mut parts = vec![with(&[]), with(&same), with(&earlier)];
+        let mut parts = vec![with(&[]), with(&same), with(&near), with(&earlier)];
         parts.dedup();
         parts
     }

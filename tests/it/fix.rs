@@ -226,6 +226,21 @@ fn a_patch_holds_no_more_than_it_needs() {
 }
 
 #[test]
+fn what_neither_rule_nor_module_tells_is_for_a_person() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = "resource \"google_container_cluster\" \"main\" {\n  name               = \"main\"\n  \
+                   monitoring_service = \"none\"\n}\n";
+    common::write(dir.path(), &[("main.tf", cluster)]);
+    let answer = "resource \"google_container_cluster\" \"main\" {\n  monitoring_service = \"gke\"\n}";
+    let finding = ("CKV_GCP_8", "google_container_cluster.main");
+    let manifest = replayed(dir.path(), &[(finding, &[answer])]);
+    assert_eq!(outcome(&manifest, finding).0, "fixed", "{manifest}");
+    let fix = &manifest["fixes"][0];
+    assert_eq!(fix["applicability"], "review");
+    assert!(fix["review_reasons"].to_string().contains("whether `monitoring_service` is to be"), "{fix}");
+}
+
+#[test]
 fn values_of_the_house_are_written_where_they_belong_without_a_model() {
     let dir = tempfile::tempdir().unwrap();
     let volume =
