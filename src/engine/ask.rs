@@ -60,19 +60,21 @@ impl Question {
     /// # Errors
     /// When a way's language does not compile.
     pub(super) fn guesses(&self, this: Try, answer: &str) -> Result<Vec<String>, WriteError> {
-        let open = self.grammar.left_open(answer).map_err(WriteError::Grammar)?;
+        let language = self.more.as_ref().filter(|_| this.lead == Lead::More).unwrap_or(&self.grammar);
+        let open = language.left_open(answer).map_err(WriteError::Grammar)?;
         let Ok(file) = SourceFile::parse(self.case.file.clone(), answer.as_bytes().to_vec()) else {
             return Ok(Vec::new());
         };
         let mut guesses = Vec::new();
         if let Some(block) = file.body().blocks().next() {
-            texts(&block.body, "", &mut |path, text| {
+            for (path, attribute) in block.body.by_path() {
+                let Some(text) = attribute.as_str() else { continue };
                 let told = self.wish.contains(text) || self.target.text.contains(text) || self.related.contains(text);
-                if !told && (this.is_free() || open.iter().any(|open| open == path)) {
+                if !told && (this.is_free() || open.contains(&path)) {
                     guesses
                         .push(format!("{}: whether `{path}` is to be {text:?} is a person's choice", self.case.block));
                 }
-            });
+            }
         }
         Ok(guesses)
     }
@@ -94,16 +96,6 @@ impl Question {
         self.more = self.more.as_ref().and_then(with_more).or_else(|| with_more(&self.grammar));
         self.more.is_some()
     }
-}
-
-/// Calls `each` with the path of every attribute in a body that is a text, and that text.
-fn texts(body: &Body, outer: &str, each: &mut impl FnMut(&str, &str)) {
-    for attribute in body.attributes() {
-        if let Some(text) = attribute.as_str() {
-            each(&format!("{outer}{}", attribute.key), text);
-        }
-    }
-    body.blocks().for_each(|block| texts(&block.body, &format!("{outer}{}.", block.keyword), each));
 }
 
 /// What a try's answer is held to.
@@ -229,7 +221,7 @@ pub(super) fn prepare(
     let ranked = ways.iter().cloned().enumerate().filter(|(_, way)| way.instead.is_some());
     let instead: Vec<(usize, Way)> = ranked.collect();
     let own = ways.into_iter().filter(|way| way.instead.is_none()).collect();
-    let never = never(case, rules);
+    let never = never(block, case, rules);
     let first = question(tree, case, rules, (own, found), schemas.clone(), effort, writer).map_err(super::unfixed)?;
     let mut questions = vec![Question { rank, never, ..first }];
     for (rank, way) in instead {
@@ -357,12 +349,15 @@ fn chained<'t>(tree: &'t SourceTree, case: &Case, connected: &[&'t Block], wish:
     chained
 }
 
-/// Why no answer adds a block that an attribute which the rule inspects, or that is known to do, may name.
-fn never(case: &Case, rules: &Rules<'_>) -> Option<String> {
+/// Why no answer adds a block that an attribute may name which the rule inspects, or that is known to do, and that the block
+/// lacks.
+fn never(block: &Block, case: &Case, rules: &Rules<'_>) -> Option<String> {
     let of = case.block.resource_type()?;
-    let inspected = keys(case, rules.wish).map(crate::rules::names_of).filter_map(|mut path| path.pop());
-    let found = rules.explored.iter().flatten().filter_map(|wanted| wanted.path.last().cloned());
-    let names: Vec<String> = inspected.chain(found).collect();
+    let inspected = keys(case, rules.wish).map(crate::rules::names_of);
+    let paths = inspected.chain(rules.explored.iter().flatten().map(|wanted| wanted.path.clone()));
+    let stands: Vec<String> = block.body.by_path().into_iter().map(|(path, _)| path).collect();
+    let lacking = paths.filter(|path| !stands.contains(&path.join(".")));
+    let names: Vec<String> = lacking.filter_map(|mut path| path.pop()).collect();
     let mut types = rules.types.iter().filter(|ty| names.iter().any(|name| grammar::may_name(name, of, ty)));
     types.find_map(|ty| rules.knowledge.never(ty)).map(str::to_owned)
 }

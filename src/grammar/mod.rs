@@ -28,6 +28,7 @@ mod tests_found;
 mod typed;
 #[cfg(test)]
 pub(crate) mod walk;
+mod ways;
 mod who;
 
 use std::collections::BTreeSet;

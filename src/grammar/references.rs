@@ -335,9 +335,8 @@ impl References {
     }
 
     /// References to attributes of what stands whose names match, as a regular expression.
-    pub(super) fn with_attributes(&self, names: &str) -> Option<String> {
-        let names = Regex::new(&format!("^({names})$")).ok()?;
-        let heads: Vec<String> = self.fitting(Class::Text).filter_map(|head| narrowed_to(head, &names)).collect();
+    pub(super) fn with_attributes(&self, names: &Regex) -> Option<String> {
+        let heads: Vec<String> = self.fitting(Class::Text).filter_map(|head| narrowed_to(head, names)).collect();
         (!heads.is_empty()).then(|| heads.join("|"))
     }
 

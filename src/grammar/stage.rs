@@ -4,8 +4,7 @@
 //! stage is what has been written, then that block's body. An answer that ends but names a block which neither it nor the
 //! module declares is gone on with too: that block's header is forced. So a whole answer declares what it names.
 //!
-//! Answers can be held to one of the ways to satisfy the rule: the override then holds what the rule says of the target
-//! and nothing that could be left out, the blocks that the rule asks for follow it, and one of the two names the other.
+//! Answers can be held to one of the ways to satisfy the rule (`ways.rs`): the blocks that it asks for follow the override.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use super::names::Names;
 use super::references::References;
 use super::secrets;
 use super::typed::{self, Typed};
-use super::{Asked, Going, Grammar, GrammarError, Shapes, hcl, provider_of};
+use super::{Asked, Going, Grammar, Shapes, hcl, provider_of};
 
 /// Found ways that an answer may choose from, at most.
 const FOUND: usize = 4;
@@ -55,7 +54,7 @@ impl Context {
     }
 
     /// The same, and of the target what is supposed where there is no schema.
-    fn schema_or_supposed(&self, block: &BlockAddr) -> Option<schema::Block> {
+    pub(super) fn schema_or_supposed(&self, block: &BlockAddr) -> Option<schema::Block> {
         let supposed = self.supposed.as_ref().filter(|_| *block == self.target);
         self.schema_of(block).or_else(|| supposed.cloned())
     }
@@ -109,13 +108,13 @@ impl Context {
     }
 
     /// The paths into a block that lead to another one by their names, where none of its own attributes does.
-    fn leading_from_inside(&self, block: &BlockAddr, to: &BlockAddr) -> Vec<Vec<String>> {
+    pub(super) fn leading_from_inside(&self, block: &BlockAddr, to: &BlockAddr) -> Vec<Vec<String>> {
         let (Some(schema), Some(ty)) = (self.schema_of(block), to.resource_type()) else { return Vec::new() };
         if leading_to(&schema, ty).is_empty() { leading_from_inside(&schema, ty) } else { Vec::new() }
     }
 
     /// The attributes of a block that lead to another one by their names.
-    fn leading(&self, block: &BlockAddr, to: &BlockAddr) -> Vec<String> {
+    pub(super) fn leading(&self, block: &BlockAddr, to: &BlockAddr) -> Vec<String> {
         let (Some(schema), Some(ty)) = (self.schema_of(block), to.resource_type()) else { return Vec::new() };
         leading_to(&schema, ty).into_iter().map(str::to_owned).collect()
     }
@@ -146,13 +145,13 @@ impl Context {
         })
     }
 
-    fn new_blocks(&self) -> New<'_> {
+    pub(super) fn new_blocks(&self) -> New<'_> {
         let name = self.target.labels.last().map_or("this", String::as_str);
         New { types: &self.types, provider: self.target.resource_type().map(provider_of), name }
     }
 }
 
-fn fit_all(wanted: &[Wanted], schema: &schema::Block) -> Option<Vec<Wanted>> {
+pub(super) fn fit_all(wanted: &[Wanted], schema: &schema::Block) -> Option<Vec<Wanted>> {
     wanted.iter().map(|wanted| typed::fit(wanted, schema)).collect()
 }
 
@@ -168,159 +167,6 @@ pub(super) fn first(context: Arc<Context>) -> Grammar {
 }
 
 impl Grammar {
-    /// The languages of answers that go one way each, the likeliest first; where the rule leaves one value for one attribute,
-    /// that is one sentence.
-    pub fn ways(&self) -> Vec<Grammar> {
-        let ways = || self.context.ways.iter().enumerate();
-        let loose =
-            ways().filter(|(_, way)| !way.companions.is_empty()).map(|(index, _)| self.way(index, Asked::Loosely));
-        ways().map(|(index, _)| self.way(index, Asked::Narrowly)).chain(loose).collect()
-    }
-
-    /// How many ways running the rule has found.
-    pub fn found(&self) -> usize {
-        self.context.found.len()
-    }
-
-    /// The language of answers that go a way which running the rule has found, but for those ways that these answers went;
-    /// `None` when none is left. Those that leave values open come last. Where one way is left that leaves one value, that is
-    /// one sentence.
-    ///
-    /// # Errors
-    /// When a way's language does not compile.
-    pub fn one_of_found(&self, but: &[&str]) -> Result<Option<Grammar>, GrammarError> {
-        let mut left = Vec::new();
-        for way in &self.context.found {
-            let alone = self.to_one_of(&[way]);
-            let mut gone = false;
-            for answer in but {
-                gone |= alone.accepts(answer)?;
-            }
-            if !gone {
-                left.push(way);
-            }
-        }
-        // What is known is better than what has to be found.
-        let is_known = |way: &&Way| !way.target.iter().any(|wanted| wanted.must.is_open());
-        if left.iter().any(is_known) {
-            left.retain(is_known);
-        }
-        Ok((!left.is_empty()).then(|| self.to_one_of(&left)))
-    }
-
-    /// The language of answers that go the way that an answer went and do more with the block that they change; `None` where
-    /// it is not known which way that was, or where the block cannot be so.
-    ///
-    /// # Errors
-    /// When a way's language does not compile.
-    pub fn with_more(&self, answer: &str, more: &[Wanted]) -> Result<Option<Grammar>, GrammarError> {
-        let Some((index, way)) = self.gone(answer)? else { return Ok(None) };
-        let fit = self.context.schema_or_supposed(&self.context.target).and_then(|schema| fit_all(more, &schema));
-        let Some(more) = fit else { return Ok(None) };
-        let mut way = way.clone();
-        let before = way.target.clone();
-        more.into_iter().for_each(|wanted| wanted.join(&mut way.target));
-        if way.target == before {
-            return Ok(None);
-        }
-        let mut context = Context::clone(&self.context);
-        match index {
-            Some(index) => context.ways[index] = way,
-            None => context.found = vec![way],
-        }
-        let general = Grammar { context: Arc::new(context), ..self.clone() };
-        Ok(Some(match index {
-            Some(index) => general.way(index, Asked::Narrowly),
-            None => general.to_one_of(&general.context.found.iter().collect::<Vec<_>>()),
-        }))
-    }
-
-    /// The language of answers that do what an answer did with the block that it changed, and what else they like; `None`
-    /// where it is not known which way that was, or where that is more than a change of the block.
-    ///
-    /// # Errors
-    /// When a way's language does not compile.
-    pub fn once_more(&self, answer: &str) -> Result<Option<Grammar>, GrammarError> {
-        let Some((_, way)) = self.gone(answer)?.filter(|(_, way)| way.companions.is_empty()) else { return Ok(None) };
-        let held = Held::AtLeast(&way.target);
-        let target = &self.context.target;
-        let header = hcl::quote(&format!("{}\n", opening(target)));
-        let lark = stage(&self.context, &self.context.names, target, &held, |body, after| {
-            format!("start: {header} {body} \"}}\"{}\n", maybe(after.any, "added"))
-        });
-        Ok(Some(Grammar { lark, context: self.context.clone(), held: Going::Freely }))
-    }
-
-    /// The paths of what the way that an answer went leaves to whoever writes it; none where it is not known which way that was.
-    ///
-    /// # Errors
-    /// When a way's language does not compile.
-    pub fn left_open(&self, answer: &str) -> Result<Vec<String>, GrammarError> {
-        let wanted = self.gone(answer)?.map(|(_, way)| way.target.as_slice()).unwrap_or_default();
-        Ok(wanted.iter().filter(|wanted| wanted.must.is_open()).map(|wanted| wanted.path.join(".")).collect())
-    }
-
-    /// The way that an answer went, with its position among the rule's own.
-    fn gone(&self, answer: &str) -> Result<Option<(Option<usize>, &Way)>, GrammarError> {
-        let mut gone = None;
-        for way in &self.context.found {
-            if self.to_one_of(&[way]).accepts(answer)? {
-                gone = Some((None, way));
-            }
-        }
-        for (index, way) in self.context.ways.iter().enumerate() {
-            for asked in [Asked::Narrowly, Asked::Loosely] {
-                if gone.is_none() && self.way(index, asked).accepts(answer)? {
-                    gone = Some((Some(index), way));
-                }
-            }
-        }
-        Ok(gone)
-    }
-
-    fn to_one_of(&self, ways: &[&Way]) -> Grammar {
-        let (context, target) = (&self.context, &self.context.target);
-        let header = hcl::quote(&format!("{}\n", opening(target)));
-        let targets: Vec<&[Wanted]> = ways.iter().map(|way| way.target.as_slice()).collect();
-        // What a value names follows; nothing else needs to stand beside it.
-        let held = Held::ToOneOf(&targets);
-        let lark = stage(context, &context.names, target, &held, |body, _| format!("start: {header} {body} \"}}\"\n"));
-        Grammar { lark, context: context.clone(), held: Going::AsFound }
-    }
-
-    fn way(&self, index: usize, asked: Asked) -> Grammar {
-        let (context, target, names) = (&self.context, &self.context.target, &self.context.names);
-        let way = &context.ways[index];
-        let header = hcl::quote(&format!("{}\n", opening(target)));
-        let of_target = way.companions.first().filter(|companion| companion.to.is_none());
-        let companion = of_target.and_then(|companion| context.new_blocks().name_for(names, &companion.ty));
-        // Where its attributes lead to the target, the companion makes the connection, else the target.
-        let leads = |addr: &BlockAddr| {
-            !context.leading(addr, target).is_empty() || !context.leading_from_inside(addr, target).is_empty()
-        };
-        let led_to = companion.filter(|addr| !leads(addr));
-        let lark = match led_to {
-            None if way.target.is_empty() => format!("start: {header} \"}}\"\n"),
-            Some(addr) if way.target.is_empty() => {
-                let from = context.leading(target, &addr);
-                let or_bare = if from.is_empty() { format!("\n  | {header} \"}}\"") } else { String::new() };
-                stage(
-                    context,
-                    names,
-                    target,
-                    &Held::ToLinks(Links { to: vec![addr], from, inside: None }),
-                    |body, _| format!("start: {header} {body} \"}}\"{or_bare}\n"),
-                )
-            }
-            led_to => {
-                let links = Links { to: led_to.into_iter().collect(), ..Links::default() };
-                let held = Held::Narrowly(&way.target, links);
-                stage(context, names, target, &held, |body, _| format!("start: {header} {body} \"}}\"\n"))
-            }
-        };
-        Grammar { lark, context: context.clone(), held: Going::Way(index, asked) }
-    }
-
     /// The stage after one in which `written` was written; `None` when that is a whole answer.
     pub fn next(&self, written: &str) -> Option<Grammar> {
         let context = self.context.clone();
@@ -389,7 +235,7 @@ impl Grammar {
 }
 
 /// What a body is held to.
-enum Held<'a> {
+pub(super) enum Held<'a> {
     ToNothing,
     /// An override that holds what is wanted and nothing that could be left out.
     Narrowly(&'a [Wanted], Links),
@@ -407,13 +253,13 @@ enum Held<'a> {
 
 /// A connection that has to be made.
 #[derive(Default)]
-struct Links {
+pub(super) struct Links {
     /// With one of these blocks; there is none to make where this is empty.
-    to: Vec<BlockAddr>,
+    pub to: Vec<BlockAddr>,
     /// In one of these attributes; in any that can where none is told.
-    from: Vec<String>,
+    pub from: Vec<String>,
     /// At this path, inside of the block.
-    inside: Option<Vec<String>>,
+    pub inside: Option<Vec<String>>,
 }
 
 impl Links {
@@ -427,7 +273,7 @@ impl Links {
 }
 
 /// The text of one stage: how it starts, the block's body, what may follow it.
-fn stage(
+pub(super) fn stage(
     context: &Context,
     names: &Names,
     block: &BlockAddr,
@@ -507,12 +353,12 @@ fn stage(
 }
 
 /// A rule that may be left out, or nothing.
-fn maybe(there: bool, rule: &str) -> String {
+pub(super) fn maybe(there: bool, rule: &str) -> String {
     if there { format!(" {rule}?") } else { String::new() }
 }
 
 /// A block's header up to its brace.
-fn opening(block: &BlockAddr) -> String {
+pub(super) fn opening(block: &BlockAddr) -> String {
     let labels: String = block.labels.iter().map(|label| format!(" \"{label}\"")).collect();
     format!("{}{labels} {{", block.keyword)
 }

@@ -3,6 +3,10 @@
 //!
 //! In: the attribute, and what the module has. Out: an expression for one such value.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use super::references::References;
 use super::typed::Typed;
 
@@ -11,13 +15,14 @@ const RANGES: &str =
     r#"/"(10\.0\.0\.0\/8|10\.[0-9]{1,2}\.0\.0\/16|172\.16\.0\.0\/12|192\.168\.0\.0\/16|192\.168\.[0-9]{1,2}\.0\/24)"/"#;
 const LOCAL_RANGES: &str = r#"/"fd[0-9a-f]{2}:[0-9a-f]{4}:[0-9a-f]{4}::\/48"/"#;
 
-/// Parts of the names of attributes that hold ranges, of those that are asked for and of those that are referred to.
-const OF_RANGES: &str = r"[a-z0-9_]*(cidr|address_prefix|address_space|ip_range)[a-z0-9_]*";
+/// Attributes of others that hold ranges.
+#[expect(clippy::expect_used, reason = "a constant, compiled in every test run")]
+static OF_RANGES: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("cidr|address_prefix|address_space|ip_range").expect("a pattern that compiles"));
 
 /// Whether an attribute says which addresses may come.
 pub(super) fn is_of_ranges(attribute: &str) -> bool {
-    let named = ["cidr_block", "cidr_blocks", "cidr_ipv4", "cidr_ipv6", "source_address_prefix", "source_ranges"];
-    named.contains(&attribute)
+    crate::rules::RANGES.contains(&attribute)
         || ["cidrs", "_cidr_blocks", "_ip_ranges", "address_prefixes"].iter().any(|end| attribute.ends_with(end))
 }
 
@@ -34,7 +39,7 @@ impl Typed<'_> {
         if is_of_ranges(attribute) {
             let ranges = if attribute.contains("ipv6") { LOCAL_RANGES } else { RANGES };
             one.push(self.terminal(ranges));
-            let known = references.with_attributes(OF_RANGES);
+            let known = references.with_attributes(&OF_RANGES);
             one.extend(known.map(|heads| self.terminal(&format!("/{heads}/"))));
             if attribute.starts_with("source_address_prefix") {
                 one.push("\"\\\"VirtualNetwork\\\"\"".to_owned());

@@ -23,6 +23,20 @@ pub const TRAFFIC: [&str; 11] = [
     "source_port_ranges",
     "self",
 ];
+/// Attributes that say from which addresses a rule of a firewall, or a service, lets in.
+pub const RANGES: [&str; 11] = [
+    "api_server_authorized_ip_ranges",
+    "authorized_ip_ranges",
+    "cidr_block",
+    "cidr_blocks",
+    "cidr_ipv4",
+    "cidr_ipv6",
+    "ipv6_cidr_blocks",
+    "public_access_cidrs",
+    "source_address_prefix",
+    "source_address_prefixes",
+    "source_ranges",
+];
 /// Attributes that say which thing a block is.
 const NAMES: [&str; 3] = ["name", "id", "key"];
 

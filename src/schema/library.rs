@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::check::problems;
 use super::{Block, Kind, Pack, SchemaError, versions};
 use crate::grammar::provider_of;
-use crate::source::{BlockAddr, Body, Item, RelPath, SourceTree};
+use crate::source::{BlockAddr, RelPath, SourceTree};
 
 /// The packs that are part of the binary. `caulk schema import` makes them, see `packs/README.md`.
 static EMBEDDED: [(&str, Pack); 13] = [
@@ -157,32 +158,13 @@ impl Schemas {
     }
 }
 
-/// Whether all that a module's blocks of a provider hold is in a pack.
+/// Whether a module's blocks of a provider are as a pack has them.
 fn suits(pack: &Pack, provider: &str, tree: &SourceTree, dir: &RelPath) -> bool {
     let blocks = tree.module(dir).flat_map(|file| file.body().blocks());
     let mut own = blocks.filter(|block| block.labels.first().is_some_and(|ty| provider_of(ty) == provider));
     own.all(|block| {
         let schema = Kind::of(&block.keyword).zip(block.labels.first()).and_then(|(kind, ty)| pack.get(kind, ty));
-        schema.is_some_and(|schema| holds(&schema.with_lifecycle(), &block.body))
-    })
-}
-
-/// Whether a body holds only what its schema has.
-fn holds(schema: &Block, body: &Body) -> bool {
-    const META: [&str; 8] =
-        ["alias", "connection", "count", "depends_on", "dynamic", "for_each", "provider", "provisioner"];
-    body.items.iter().all(|item| match item {
-        Item::Attribute(attribute) => {
-            let name = attribute.key.as_str();
-            META.contains(&name) || schema.attributes.contains_key(name)
-        }
-        Item::Block(block) => {
-            let nested = schema.blocks.get(&block.keyword);
-            let is_attribute = schema.attributes.contains_key(&block.keyword);
-            META.contains(&block.keyword.as_str())
-                || is_attribute
-                || nested.is_some_and(|nested| holds(&nested.block, &block.body))
-        }
+        schema.is_some_and(|schema| problems(&block.body, &schema.with_lifecycle()).is_empty())
     })
 }
 

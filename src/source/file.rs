@@ -133,6 +133,21 @@ impl Block {
 }
 
 impl Body {
+    /// The attributes in it and in its nested blocks, in order, each with the names that lead to it, joined by dots.
+    pub fn by_path(&self) -> Vec<(String, &Attribute)> {
+        let mut found = Vec::new();
+        for item in &self.items {
+            match item {
+                Item::Attribute(attribute) => found.push((attribute.key.clone(), attribute)),
+                Item::Block(block) => {
+                    let inner = block.body.by_path().into_iter();
+                    found.extend(inner.map(|(path, it)| (format!("{}.{path}", block.keyword), it)));
+                }
+            }
+        }
+        found
+    }
+
     /// The attribute of that name.
     pub fn attribute(&self, key: &str) -> Option<&Attribute> {
         self.attributes().find(|a| a.key == key)

@@ -3,27 +3,23 @@
 
 use std::collections::BTreeSet;
 
-use crate::rules::TRAFFIC;
+use crate::rules::{RANGES, TRAFFIC};
 use crate::source::{Attribute, Block, BlockAddr, Body, Item};
 
 use super::{Change, Guarded};
 
-/// Attributes that say who a rule of a firewall lets in or out.
-pub(super) const PEERS: [&str; 12] = [
-    "api_server_authorized_ip_ranges",
-    "authorized_ip_ranges",
-    "cidr_block",
-    "cidr_blocks",
-    "cidr_ipv4",
-    "cidr_ipv6",
-    "ipv6_cidr_blocks",
-    "public_access_cidrs",
-    "source_address_prefix",
-    "source_address_prefixes",
-    "source_ranges",
+/// Attributes by which others are let in beside the addresses of [`RANGES`].
+pub(super) const BESIDE: [&str; 9] = [
+    "prefix_list_id",
+    "prefix_list_ids",
+    "referenced_security_group_id",
+    "security_groups",
+    "source_application_security_group_ids",
     "source_security_group_id",
+    "source_security_group_ids",
+    "source_service_accounts",
+    "source_tags",
 ];
-
 /// Attributes by which a rule says whether it lets in or keeps out.
 const TURNS: [&str; 4] = ["access", "action", "effect", "rule_action"];
 
@@ -34,7 +30,7 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
         return;
     };
     not_switched_off(addr, &before.body, &after.body, guarded);
-    in_pairs(&before.body, &after.body, false, &mut |before, after, outer| {
+    in_pairs(&before.keyword, (&before.body, &after.body), false, &mut |_, before, after, outer| {
         let is_about_peers = outer || names_peers(before);
         for key in changed(before, after) {
             let turned = || {
@@ -56,7 +52,7 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
 
 /// Whether a body itself says who comes or goes.
 fn names_peers(body: &Body) -> bool {
-    PEERS.iter().any(|key| body.attribute(key).is_some())
+    RANGES.iter().chain(&BESIDE).any(|key| body.attribute(key).is_some())
 }
 
 /// A block that does nothing any more closes findings, and whatever it was there for is gone.
@@ -77,11 +73,16 @@ fn changed<'a>(before: &'a Body, after: &'a Body) -> impl Iterator<Item = &'a st
     all.filter(move |key| text(before, key) != text(after, key))
 }
 
-/// Calls `each` for a body and all bodies in it with what they were before, and with what it said of the one around.
+/// Calls `each` for a body and all bodies in it with their keywords, what they were before, and what it said of the one around.
 /// Nested blocks of a type are compared in their order, but those that stay the same with themselves; one that is new, with
 /// nothing.
-pub(super) fn in_pairs<T: Copy>(before: &Body, after: &Body, around: T, each: &mut impl FnMut(&Body, &Body, T) -> T) {
-    let here = each(before, after, around);
+pub(super) fn in_pairs<T: Copy>(
+    keyword: &str,
+    (before, after): (&Body, &Body),
+    around: T,
+    each: &mut impl FnMut(&str, &Body, &Body, T) -> T,
+) {
+    let here = each(keyword, before, after, around);
     let nothing = Body::default();
     let keywords: BTreeSet<&str> = after.blocks().map(|block| block.keyword.as_str()).collect();
     for keyword in keywords {
@@ -96,7 +97,8 @@ pub(super) fn in_pairs<T: Copy>(before: &Body, after: &Body, around: T, each: &m
             None => true,
         });
         for (at, block) in new.iter().enumerate() {
-            in_pairs(old.get(at).map_or(&nothing, |old| &old.body), &block.body, here, each);
+            let before = old.get(at).map_or(&nothing, |old| &old.body);
+            in_pairs(keyword, (before, &block.body), here, each);
         }
     }
 }

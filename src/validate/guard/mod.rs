@@ -148,8 +148,13 @@ resource "aws_security_group" "web" {
     fn an_honest_change_passes() {
         assert_eq!(added("vpc_id = aws_vpc.main.id"), Guarded::default());
         assert_eq!(added("name = var.env"), Guarded::default());
-        let own = replaced("[\"0.0.0.0/0\"]", "[aws_vpc.main.cidr_block]");
-        assert!(own.reasons.is_empty() && own.review[0].contains("who may come"), "{own:?}");
+        let looked_up = "data \"aws_vpc\" \"other\" {\n}\n";
+        for (range, around) in [("aws_vpc.main.cidr_block", ""), ("data.aws_vpc.other.cidr_block", looked_up)] {
+            let before = format!("{BEFORE}{around}");
+            let after = before.replacen("[\"0.0.0.0/0\"]", &format!("[{range}]"), 1);
+            let own = judged(&tree(&before), &tree(&after), &BlockAddr::resource("aws_security_group", "web"), &[]);
+            assert!(own.reasons.is_empty() && own.review[0].contains("who may come"), "{own:?}");
+        }
     }
 
     #[test]

@@ -10,10 +10,10 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::rules::TRAFFIC;
+use crate::rules::{RANGES, TRAFFIC};
 use crate::source::{Attribute, Block, BlockAddr, Body, Item, SourceFile};
 
-use super::access::{PEERS, in_pairs, is_empty};
+use super::access::{BESIDE, in_pairs, is_empty};
 use super::values::STRING;
 use super::{Change, Guarded, pattern};
 
@@ -22,18 +22,6 @@ const MEMBERS: [&str; 8] =
     ["iam_member", "identifiers", "member", "members", "principal", "principals", "special_group", "user"];
 /// What stands for anybody, beside the ranges of all addresses. Azure's own cloud is that of all its customers.
 const ANYBODY: [&str; 6] = ["*", "allAuthenticatedUsers", "allUsers", "any", "AzureCloud", "internet"];
-/// Attributes by which others are let in beside those that [`PEERS`] name.
-const BESIDE: [&str; 8] = [
-    "prefix_list_id",
-    "prefix_list_ids",
-    "referenced_security_group_id",
-    "security_groups",
-    "source_application_security_group_ids",
-    "source_security_group_ids",
-    "source_service_accounts",
-    "source_tags",
-];
-
 /// More than one wildcard where one would do the same, and ARNs of anything.
 static WILDCARDS: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"^[*?:]{2,}$|:\*{2,}$|:\?\*$|:\*\?$|^arn:([*?:]+|aws[a-z-]*:[*?:]+)$"));
@@ -63,14 +51,15 @@ fn peers(change: &Change<'_>, guarded: &mut Guarded) {
     if is_outward(addr) {
         return;
     }
-    in_pairs(&before.body, &after.body, Shut::default(), &mut |before, after, around| {
-        let shut = around.and(after);
+    in_pairs(&before.keyword, (&before.body, &after.body), Shut::default(), &mut |keyword, before, after, around| {
+        let mut shut = around.and(after);
+        shut.outward |= OUTWARD.contains(&keyword);
         if shut.out || shut.outward {
             return shut;
         }
         let text = |body: &Body, key: &str| body.attribute(key).map(|it| it.expr.to_string().trim().to_owned());
         let named = |body: &Body| {
-            let keys = PEERS.iter().chain(&BESIDE);
+            let keys = RANGES.iter().chain(&BESIDE);
             keys.filter(|key| body.attribute(key).is_some_and(|it| !is_empty(it))).copied().collect::<BTreeSet<_>>()
         };
         let is_open = |key: &&&str| {
@@ -78,7 +67,7 @@ fn peers(change: &Change<'_>, guarded: &mut Guarded) {
             stays && after.attribute(key).is_some_and(|it| lets_anybody_in(file, it))
         };
         let new: Vec<&str> = named(after).into_iter().filter(|key| text(before, key) != text(after, key)).collect();
-        if let (Some(open), Some(new)) = (PEERS.iter().find(is_open), new.first()) {
+        if let (Some(open), Some(new)) = (RANGES.iter().find(is_open), new.first()) {
             guarded
                 .reasons
                 .push(format!("{addr}: `{open}` lets anybody in as before: `{new}` beside it narrows nothing"));
@@ -86,7 +75,7 @@ fn peers(change: &Change<'_>, guarded: &mut Guarded) {
         if !named(before).is_empty() && named(after).is_empty() {
             guarded.reasons.push(format!("{addr}: who may come is not said any more, which may be anybody"));
         }
-        if PEERS.iter().any(|key| before.attribute(key).is_some() && text(before, key) != text(after, key)) {
+        if RANGES.iter().any(|key| before.attribute(key).is_some() && text(before, key) != text(after, key)) {
             guarded.review.push(format!("{addr}: who may come is a person's choice"));
         }
         shut
@@ -168,9 +157,9 @@ fn walk(file: &SourceFile, body: &Body, around: Shut, found: &mut impl FnMut(Doo
                 let key = attribute.key.as_str();
                 let texts = STRING.captures_iter(file.slice(&attribute.value)).map(|text| text[1].to_owned());
                 for text in texts {
-                    let lets_in = !shut.out && (PEERS.contains(&key) && !shut.outward || MEMBERS.contains(&key));
+                    let lets_in = !shut.out && (RANGES.contains(&key) && !shut.outward || MEMBERS.contains(&key));
                     if lets_in && is_anybody(&text) || WILDCARDS.is_match(&text) {
-                        let traffic = if PEERS.contains(&key) { traffic(file, body) } else { String::new() };
+                        let traffic = if RANGES.contains(&key) { traffic(file, body) } else { String::new() };
                         found(Door { what: format!("`{key}`: {text:?}"), traffic });
                     }
                 }
@@ -194,6 +183,20 @@ fn is_outward(addr: &BlockAddr) -> bool {
 mod tests {
     use super::super::tests::{judged, tree};
     use crate::source::BlockAddr;
+
+    #[test]
+    fn who_is_gone_to_does_not_come_in() {
+        let target = BlockAddr::resource("aws_security_group", "a");
+        let with = |keyword: &str, to: &str| {
+            tree(&format!(
+                "resource \"aws_security_group\" \"a\" {{\n  {keyword} {{\n    cidr_blocks = {to}\n  }}\n}}\n"
+            ))
+        };
+        let emptied =
+            |keyword: &str| judged(&with(keyword, "[\"0.0.0.0/0\"]"), &with(keyword, "[]"), &target, &[]).reasons;
+        assert!(emptied("egress").is_empty());
+        assert!(emptied("ingress")[0].contains("may be anybody"));
+    }
 
     #[test]
     fn who_is_kept_out_is_not_let_in() {

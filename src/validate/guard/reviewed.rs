@@ -14,7 +14,7 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
         if let Some((file, block)) = tree.find(&dir, addr) {
             // The block itself.
             written.insert((String::new(), String::new()));
-            leaves(file, &block.body, "", &mut |path, value| {
+            leaves(file, &block.body, &mut |path, value| {
                 written.insert((path.to_owned(), value.to_owned()));
             });
         }

@@ -7,10 +7,10 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::knowledge::Knowledge;
+use crate::rules::RANGES;
 use crate::secret;
-use crate::source::{BlockAddr, Body, Item, SourceFile};
+use crate::source::{BlockAddr, Body, SourceFile};
 
-use super::access::PEERS;
 use super::{Change, Guarded, pattern};
 
 /// Text that stands in for a value which somebody still has to supply.
@@ -87,7 +87,7 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
     for (file, block) in
         change.before.module(&dir).flat_map(|file| file.body().blocks().map(move |block| (file, block)))
     {
-        leaves(file, &block.body, "", &mut |path, value| {
+        leaves(file, &block.body, &mut |path, value| {
             let name = path.rsplit('.').next().unwrap_or(path);
             if REFERENCE_NAME.is_match(name) || OWN_NAME.is_match(name) {
                 names.extend(STRING.captures_iter(value).map(|text| text[1].to_owned()));
@@ -104,11 +104,11 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
         let Some((file, block)) = change.after.find(&dir, addr) else { continue };
         let mut old = BTreeMap::<String, Vec<String>>::new();
         if let Some((file, block)) = change.before.find(&dir, addr) {
-            leaves(file, &block.body, "", &mut |path, value| {
+            leaves(file, &block.body, &mut |path, value| {
                 old.entry(path.to_owned()).or_default().push(value.to_owned());
             });
         }
-        leaves(file, &block.body, "", &mut |path, value| {
+        leaves(file, &block.body, &mut |path, value| {
             let before = old.get(path).map(Vec::as_slice).unwrap_or_default();
             if !before.iter().any(|old| old == value) {
                 literal(addr, path, value, &Known { before, ..known }, guarded);
@@ -133,13 +133,8 @@ struct Known<'a> {
 }
 
 /// Calls `each` with the path and the text of every attribute's value.
-pub(super) fn leaves(file: &SourceFile, body: &Body, prefix: &str, each: &mut impl FnMut(&str, &str)) {
-    for item in &body.items {
-        match item {
-            Item::Attribute(a) => each(&format!("{prefix}{}", a.key), file.slice(&a.value)),
-            Item::Block(b) => leaves(file, &b.body, &format!("{prefix}{}.", b.keyword), each),
-        }
-    }
+pub(super) fn leaves(file: &SourceFile, body: &Body, each: &mut impl FnMut(&str, &str)) {
+    body.by_path().into_iter().for_each(|(path, attribute)| each(&path, file.slice(&attribute.value)));
 }
 
 /// Judges one value that is new.
@@ -205,12 +200,12 @@ static OF_ADDRESSES: LazyLock<Regex> = LazyLock::new(|| pattern(r"cidr|prefix|ad
 
 /// What is named by a reference to a block's attribute: the block's keyword or type, and the attribute.
 static NAMED: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"\b([a-z][a-z0-9_]*)\.[A-Za-z_][\w-]*(?:\[[^\]]*\])?\.([a-z_][a-z0-9_]*)"));
+    LazyLock::new(|| pattern(r"\b(?:data\.)?([a-z][a-z0-9_]*)\.[A-Za-z_][\w-]*(?:\[[^\]]*\])?\.([a-z_][a-z0-9_]*)"));
 
 /// Where a range of addresses is wanted, nothing else stands.
 fn ranges(addr: &BlockAddr, path: &str, value: &str, known: &dyn Fn(&str) -> bool, guarded: &mut Guarded) {
     let name = path.rsplit('.').next().unwrap_or(path);
-    if !PEERS.contains(&name) || name == "source_security_group_id" {
+    if !RANGES.contains(&name) {
         return;
     }
     // Azure calls some by name.
