@@ -13,8 +13,9 @@
 //!
 //! [[block]]                       # what a new block holds, beside what the provider requires and the rules want
 //! types = ["aws_flow_log"]
-//! target = ["aws_vpc"]            # only where it is added for a block of these types
-//! holds = { traffic_type = ["ALL"], log_destination = [] }   # one of these values; anything where the list is empty
+//! target = ["aws_vpc"]            # only where it is added for a block of these types, or named by one
+//! holds = { traffic_type = ["ALL"], log_destination = [] }   # one of these values; anything where the list is empty; an
+//!                                 # object or a list of them for nested blocks; `{name}` in a text is the target's name
 //!
 //! [[never]]                       # blocks that no answer adds: whether there is to be one is for a person to say
 //! types = ["aws_s3_bucket"]
@@ -44,7 +45,8 @@ use crate::exit::{ExitStatus, Failure};
 use crate::rules::{Must, Wanted};
 
 /// caulk's own.
-const EMBEDDED: [(&str, &str); 6] = [
+const EMBEDDED: [(&str, &str); 7] = [
+    ("applications.toml", include_str!("../prompts/rules/applications.toml")),
     ("buckets.toml", include_str!("../prompts/rules/buckets.toml")),
     ("databases.toml", include_str!("../prompts/rules/databases.toml")),
     ("keys.toml", include_str!("../prompts/rules/keys.toml")),
@@ -247,13 +249,16 @@ impl Knowledge {
         self.notes.iter().filter(is_about).map(|note| note.text.trim())
     }
 
-    /// What a new block of a type holds that is added for a block of another one. Of one place the last file speaks.
-    pub fn wants_of(&self, ty: &str, target: &str) -> Vec<Wanted> {
-        let about = self.blocks.iter().filter(|block| block.types.cover(ty) && block.target.cover(target));
+    /// What a new block of a type holds that is added for blocks of other ones, of which the target is called so. Of one place
+    /// the last file speaks.
+    pub fn wants_of(&self, ty: &str, targets: &[&str], name: &str) -> Vec<Wanted> {
+        let is_for = |block: &NewBlock| targets.iter().any(|target| block.target.cover(target));
+        let about = self.blocks.iter().filter(|block| block.types.cover(ty) && is_for(block));
         let mut held: BTreeMap<&str, &Vec<Value>> = BTreeMap::new();
         about.for_each(|block| held.extend(block.holds.iter().map(|(path, values)| (path.as_str(), values))));
         let wanted = |(path, values): (&str, &Vec<Value>)| {
-            let must = if values.is_empty() { Must::Exist } else { Must::Be(values.clone()) };
+            let named = values.iter().map(|value| with_name(value, name)).collect();
+            let must = if values.is_empty() { Must::Exist } else { Must::Be(named) };
             Wanted::new(path.split('.').map(str::to_owned).collect(), must)
         };
         held.into_iter().map(wanted).collect()
@@ -295,6 +300,16 @@ impl Knowledge {
     /// The texts that the user has given: whoever writes one has not made it up.
     pub fn texts(&self) -> &[String] {
         &self.texts
+    }
+}
+
+/// A value with the name in its texts.
+fn with_name(value: &Value, name: &str) -> Value {
+    match value {
+        Value::String(text) => Value::String(text.replace("{name}", name)),
+        Value::Array(values) => values.iter().map(|value| with_name(value, name)).collect(),
+        Value::Object(entries) => entries.iter().map(|(key, value)| (key.clone(), with_name(value, name))).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }
 
@@ -350,12 +365,15 @@ mod tests {
     #[test]
     fn what_is_embedded_can_be_read() {
         let own = Knowledge::load(&[], None).unwrap();
-        let endpoint = own.wants_of("azurerm_private_endpoint", "azurerm_key_vault");
+        let endpoint = own.wants_of("azurerm_private_endpoint", &["azurerm_key_vault"], "a");
         let path = ["private_service_connection", "subresource_names"].map(str::to_owned).to_vec();
         assert!(endpoint.contains(&Wanted::new(path, Must::Be(vec![json!(["vault"])]))), "{endpoint:?}");
-        assert_eq!(own.wants_of("azurerm_private_endpoint", "azurerm_lb").len(), 1);
+        assert_eq!(own.wants_of("azurerm_private_endpoint", &["azurerm_lb"], "a").len(), 1);
         assert!(own.texts().is_empty(), "ranges of ours are for a person to look at");
-        assert!(own.wants_of("aws_flow_log", "aws_vpc").iter().any(|wanted| wanted.must == Must::Exist));
+        let log =
+            own.wants_of("aws_cloudwatch_log_group", &["aws_lb", "aws_wafv2_web_acl_logging_configuration"], "web");
+        assert_eq!(log, [Wanted::new(vec!["name".into()], Must::Be(vec![json!("aws-waf-logs-web")]))]);
+        assert!(own.wants_of("aws_flow_log", &["aws_vpc"], "a").iter().any(|wanted| wanted.must == Must::Exist));
     }
 
     #[test]
@@ -371,7 +389,7 @@ mod tests {
         assert_eq!(values("google_sql", "kms_key_id"), ["data.aws_kms_key.main.arn"]);
         assert!(values("aws_ebs_volume", "name").is_empty());
         assert_eq!(known.texts(), ["10.9.0.0/16", "sec", "arn:aws:kms:x"].map(str::to_owned).as_slice());
-        let vpc = known.wants_of("aws_vpc", "aws_instance");
+        let vpc = known.wants_of("aws_vpc", &["aws_instance"], "a");
         assert!(vpc.contains(&Wanted::new(vec!["cidr_block".into()], Must::Be(vec![json!("10.9.0.0/16")]))));
         assert_eq!(vpc.len(), 2);
         assert_eq!(known.notes("CKV_AWS_1", "aws_vpc").collect::<Vec<_>>(), ["Ask the network team."]);

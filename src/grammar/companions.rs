@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::schema::{Block, Kind, Schemas, Type, Usage};
-use crate::source::BlockAddr;
+use crate::source::{BlockAddr, Body};
 
 use super::names::Names;
 use super::places::PLACES;
@@ -91,8 +91,14 @@ pub fn meant_types<'a>(
     let resource = |ty: &str| schemas.get(Kind::Resource, ty).map(|(schema, _)| schema);
     let Some(ty) = target.resource_type() else { return BTreeSet::new() };
     let meant = |attribute: &str, of: &str| {
-        let noun = REFERRING.iter().find_map(|suffix| attribute.strip_suffix(suffix))?;
         let (provider, words) = of.split_once('_')?;
+        let noun = REFERRING.iter().find_map(|suffix| attribute.strip_suffix(suffix));
+        let is_called =
+            |(called, ty): &&(&str, &str)| *called == noun.unwrap_or(attribute) && provider_of(ty) == provider;
+        if let Some((_, ty)) = CALLED.iter().find(is_called).filter(|(_, ty)| *ty != of && resource(ty).is_some()) {
+            return Some((*ty).to_owned());
+        }
+        let noun = noun?;
         let service = words.split('_').next()?;
         // What it is for may stand before what it is, as in `cluster_subnet_group_name`.
         let words: Vec<&str> = noun.split('_').collect();
@@ -131,14 +137,17 @@ pub(super) fn leading_to<'a>(schema: &'a Block, ty: &str) -> Vec<&'a str> {
     linkable(schema).into_iter().filter(|name| leads_to(name, ty)).collect()
 }
 
-/// The attributes that lead to a block of a type from inside of the blocks that a block must hold, by their paths:
-/// `private_service_connection.private_connection_resource_id`.
-pub(super) fn leading_from_inside(schema: &Block, ty: &str) -> Vec<Vec<String>> {
-    let required = schema.blocks.iter().filter(|(_, nested)| nested.min > 0);
+/// The attributes that lead to a block of a type from inside of the blocks that a block must hold, and of those that its body
+/// holds, by their paths: `private_service_connection.private_connection_resource_id`.
+pub(super) fn leading_from_inside(schema: &Block, ty: &str, body: Option<&Body>) -> Vec<Vec<String>> {
     let mut paths = Vec::new();
-    for (name, nested) in required {
+    for (name, nested) in &schema.blocks {
+        let inside = body.and_then(|body| body.blocks().find(|block| block.keyword == *name)).map(|block| &block.body);
+        if nested.min == 0 && inside.is_none() {
+            continue;
+        }
         let own = leading_to(&nested.block, ty).into_iter().map(|attribute| vec![attribute.to_owned()]);
-        for path in own.chain(leading_from_inside(&nested.block, ty)) {
+        for path in own.chain(leading_from_inside(&nested.block, ty, inside)) {
             paths.push([vec![name.clone()], path].concat());
         }
     }
@@ -179,11 +188,14 @@ fn can_link(ty: &Type) -> bool {
 }
 
 /// What blocks are called in attributes, where it is not by their type.
-const CALLED: [(&str, &str); 7] = [
+const CALLED: [(&str, &str); 10] = [
     ("kms", "aws_kms_key"),
     ("kms_master_key", "aws_kms_key"),
     ("encryption_key", "aws_kms_key"),
     ("log_destination", "aws_cloudwatch_log_group"),
+    ("log_destination_configs", "aws_cloudwatch_log_group"),
+    ("web_acl", "aws_wafv2_web_acl"),
+    ("web_application_firewall_policy_link", "azurerm_frontdoor_firewall_policy"),
     ("kms_key", "google_kms_crypto_key"),
     ("kms_key_self_link", "google_kms_crypto_key"),
     ("key_vault_key_identifier", "azurerm_key_vault_key"),
@@ -225,10 +237,14 @@ pub(super) fn called_by(attribute: &str, ty: &str) -> Option<&'static str> {
         _ if ty == "google_kms_crypto_key" => Some("id"),
         "bucket" if ty == "google_storage_bucket" => Some("name"),
         "bucket" | "key_ring" | "network" | "subnetwork" | "topic" => Some("id"),
+        // CloudFront's, of which the newer firewalls' are ARNs (provider's documentation).
+        "web_acl_id" if ty == "aws_wafv2_web_acl" => Some("arn"),
+        "log_destination_configs" => Some("arn"),
         // Azure's ids are all called so.
         _ if attribute.ends_with("_id") && provider_of(ty) == "azurerm" => Some("id"),
-        _ if attribute.ends_with("_name") => Some("name"),
-        _ if attribute.ends_with("_arn") => Some("arn"),
+        _ if attribute.ends_with("_ids") => Some("id"),
+        _ if attribute.ends_with("_name") || attribute.ends_with("_names") => Some("name"),
+        _ if attribute.ends_with("_arn") || attribute.ends_with("_arns") => Some("arn"),
         _ => None,
     }
 }
@@ -383,7 +399,7 @@ mod tests {
         assert_eq!(leading("aws_db_instance", "aws_db_parameter_group"), "parameter_group_name");
         assert_eq!(leading("aws_cloudwatch_log_group", "aws_cloudtrail"), "");
         let (endpoint, _) = schemas.get(Kind::Resource, "azurerm_private_endpoint").unwrap();
-        let inside = leading_from_inside(&endpoint, "azurerm_key_vault");
+        let inside = leading_from_inside(&endpoint, "azurerm_key_vault", None);
         assert_eq!(inside, [["private_service_connection", "private_connection_resource_id"]]);
     }
 

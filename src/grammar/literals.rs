@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::rules::Must;
-use crate::schema::Type;
+use crate::schema::{Block, NestedBlock, Type};
 use crate::source::Body;
 
 /// Values as literals of a type, each once; `None` when none of them is of it.
@@ -59,6 +59,38 @@ fn literal(value: &Value, ty: &Type, depth: usize) -> Option<String> {
         (Type::Any, Value::Object(_)) => literal(value, &Type::Map(Box::new(Type::Any)), depth),
         _ => None,
     }
+}
+
+/// Values as nested blocks of a name, each an object or a list of them; `None` when none of them is as the schema has it.
+pub(super) fn blocks(name: &str, values: &[Value], nested: &NestedBlock, depth: usize) -> Option<String> {
+    let one_of = |value: &Value| {
+        let several = value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
+        let texts: Option<Vec<String>> = several.iter().map(|one| block(name, one, &nested.block, depth)).collect();
+        Some(super::hcl::quote(&texts?.concat()))
+    };
+    let texts: Vec<String> = values.iter().filter_map(one_of).collect();
+    (!texts.is_empty()).then(|| format!("({})", texts.join(" | ")))
+}
+
+fn block(name: &str, value: &Value, schema: &Block, depth: usize) -> Option<String> {
+    let pad = "  ".repeat(depth);
+    let entries = value.as_object()?;
+    if entries.is_empty() {
+        return Some(format!("{pad}{name} {{}}\n"));
+    }
+    let deeper = "  ".repeat(depth + 1);
+    let mut attributes = String::new();
+    let mut blocks = String::new();
+    for (key, value) in entries {
+        match (schema.attributes.get(key), schema.blocks.get(key)) {
+            (Some(attribute), _) => {
+                attributes += &format!("{deeper}{key} = {}\n", literal(value, &attribute.ty, depth + 1)?);
+            }
+            (None, Some(nested)) => blocks += &block(key, value, &nested.block, depth + 1)?,
+            (None, None) => return None,
+        }
+    }
+    Some(format!("{pad}{name} {{\n{attributes}{blocks}{pad}}}\n"))
 }
 
 /// Values of an attribute, or elements of it, that are known to fail: those that the rule names, and what it is now.

@@ -2,6 +2,7 @@
 //! the type that it leads to, a document. Where nothing is known, any text.
 
 use crate::rules::Must;
+use crate::schema::Type;
 use crate::secret;
 
 use super::companions::{OWN, refers};
@@ -40,7 +41,7 @@ impl Typed<'_> {
         // It is wanted because of the block that it leads to.
         if must_be.is_some() && self.references.links() {
             match is_new {
-                true if self.references.leads(name) => return self.link(name),
+                _ if (is_new || form.narrow) && self.references.leads(name) => return self.link(name),
                 false if form.narrow => return Some(format!("{LINK} | {LINKING}")),
                 _ => {}
             }
@@ -66,6 +67,19 @@ impl Typed<'_> {
             true => self.other_than(&failing(must_be, name, form.over), depth),
             false => self.text("STRING", depth),
         })
+    }
+
+    /// A list of references to what an attribute means by its name.
+    pub(super) fn meant_list(&mut self, name: &str, ty: &Type) -> Option<String> {
+        match ty {
+            Type::List(inner) | Type::Set(inner)
+                if **inner == Type::String && self.references.given(name).is_empty() =>
+            {
+                let one = self.references.meant(name, None).map(|heads| self.reference(&heads))?;
+                Some(format!("\"[\" {one} (\", \" {one})* \"]\""))
+            }
+            _ => None,
+        }
     }
 
     /// What a text of a new block may be, where its name says: `Some(None)` where that is nothing.

@@ -25,6 +25,8 @@ mod stage;
 mod tests;
 #[cfg(test)]
 mod tests_found;
+#[cfg(test)]
+mod tests_new;
 mod typed;
 #[cfg(test)]
 pub(crate) mod walk;

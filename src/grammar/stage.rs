@@ -110,7 +110,8 @@ impl Context {
     /// The paths into a block that lead to another one by their names, where none of its own attributes does.
     pub(super) fn leading_from_inside(&self, block: &BlockAddr, to: &BlockAddr) -> Vec<Vec<String>> {
         let (Some(schema), Some(ty)) = (self.schema_of(block), to.resource_type()) else { return Vec::new() };
-        if leading_to(&schema, ty).is_empty() { leading_from_inside(&schema, ty) } else { Vec::new() }
+        let body = (*block == self.target).then_some(&self.body);
+        if leading_to(&schema, ty).is_empty() { leading_from_inside(&schema, ty, body) } else { Vec::new() }
     }
 
     /// The attributes of a block that lead to another one by their names.
@@ -207,7 +208,8 @@ impl Grammar {
                 let prefix = format!("{written}\n\n{}{end}", opening(&missing));
                 names.add_new(&missing);
                 if !free && missing.keyword == "resource" {
-                    held = Held::ToWhatIsNeeded;
+                    let naming = blocks.iter().filter(|block| references(block).contains(&missing));
+                    held = Held::ToWhatIsNeeded(naming.map(|block| block.addr()).collect());
                 }
                 (prefix, missing)
             }
@@ -245,8 +247,8 @@ pub(super) enum Held<'a> {
     ToOneOf(&'a [&'a [Wanted]]),
     /// An override that makes a connection.
     ToLinks(Links),
-    /// A new block that another one names: what is required of it, and what all rules want.
-    ToWhatIsNeeded,
+    /// A new block that others name: what is required of it, and what all rules want.
+    ToWhatIsNeeded(Vec<BlockAddr>),
     /// A new block that a rule asks for, and whether it holds nothing that could be left out.
     ToWhatIsAsked(&'a [Wanted], Links, bool),
 }
@@ -288,7 +290,7 @@ pub(super) fn stage(
         false => references.with_places(names, block, &context.target),
     };
     let references = match held {
-        Held::ToNothing | Held::ToWhatIsNeeded | Held::ToOneOf(_) | Held::AtLeast(_) => references,
+        Held::ToNothing | Held::ToWhatIsNeeded(_) | Held::ToOneOf(_) | Held::AtLeast(_) => references,
         Held::Narrowly(_, links) | Held::ToLinks(links) | Held::ToWhatIsAsked(_, links, _) => {
             references.with_links(names, &context.schemas, &links.to)
         }
@@ -307,13 +309,14 @@ pub(super) fn stage(
         _ => Vec::new(),
     };
     if let (Some(schema), "resource", Some(ty)) = (&schema, block.keyword.as_str(), block.labels.first()) {
-        let linked = match held {
-            Held::ToWhatIsAsked(_, Links { to, .. }, _) => to.as_slice(),
-            _ => &[],
+        let added_for = match held {
+            Held::ToWhatIsAsked(_, Links { to, .. }, _) if to.len() == 1 => to.iter().collect(),
+            Held::ToWhatIsNeeded(naming) => naming.iter().chain([&context.target]).collect(),
+            _ => vec![&context.target],
         };
-        let beside = if let [only] = linked { only } else { &context.target };
-        let target = beside.resource_type().unwrap_or_default();
-        let house = context.house.wants_of(ty).iter().cloned().chain(context.knowledge.wants_of(ty, target));
+        let added_for: Vec<&str> = added_for.into_iter().filter_map(BlockAddr::resource_type).collect();
+        let known = context.knowledge.wants_of(ty, &added_for, new.name);
+        let house = context.house.wants_of(ty).iter().cloned().chain(known);
         let house = house.filter_map(|more| typed::fit(&more, schema));
         let new: Vec<Wanted> = house.filter(|more| !wanted.iter().any(|known| known.path == more.path)).collect();
         new.into_iter().for_each(|more| more.join(&mut wanted));
@@ -336,7 +339,7 @@ pub(super) fn stage(
                 }
                 Held::ToLinks(_) => typed.linking(schema, &context.body, &from),
                 Held::ToWhatIsAsked(_, _, is_narrow) => typed.asked(schema, &wanted, &from, *is_narrow),
-                Held::ToWhatIsNeeded => typed.needed(schema, &wanted),
+                Held::ToWhatIsNeeded(_) => typed.needed(schema, &wanted),
                 Held::ToNothing if *block == context.target => typed.over(schema, &context.body, &only),
                 Held::ToNothing => typed.whole(schema, &wanted),
             };

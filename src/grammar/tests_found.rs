@@ -373,3 +373,17 @@ fn an_entry_that_only_has_to_be_there_may_be_any_text() {
     assert!(accepts(&grammar, &answer("\"128Mi\"")));
     assert!(!accepts(&grammar, &answer("true")) && !accepts(&grammar, &answer("null")));
 }
+
+#[test]
+fn an_entry_of_a_map_is_added_to_those_that_stand() {
+    let way = [wanted("metadata.enable-oslogin", be(json!(["TRUE"])))];
+    let sentence =
+        |module: &str| finding("google_compute_project_metadata", module, &[&way]).one_of_found(&[]).unwrap().unwrap();
+    let entries = "resource \"google_compute_project_metadata\" \"a\" {\n  metadata = {\n    foo = \"bar\"\n  }\n}\n";
+    let answer =
+        "resource \"google_compute_project_metadata\" \"a\" {\n  metadata = {\n    enable-oslogin = \"TRUE\"\n  }\n}";
+    assert_eq!(sentence(entries).only_sentence().unwrap().as_deref(), Some(answer));
+    // What the module computes is not overwritten.
+    let computed = "variable \"m\" {\n}\nresource \"google_compute_project_metadata\" \"a\" {\n  metadata = var.m\n}\n";
+    assert_eq!(sentence(computed).only_sentence().unwrap(), None);
+}

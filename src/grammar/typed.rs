@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
+use serde_json::Value;
+
 use crate::rules::{At, Must, Wanted};
 use crate::schema::{self, Attribute, Block, NestedBlock, Nesting, Type, Usage};
 use crate::source::Body;
 
 use super::documents;
-use super::literals::{escape, failing, literals};
+use super::literals::{blocks, escape, failing, literals};
 use super::names::Class;
 use super::permutation::{Piece, Start, Times, permutation};
 use super::references::References;
@@ -35,6 +37,10 @@ pub(super) fn fit(wanted: &Wanted, schema: &Block) -> Option<Wanted> {
             if wanted.is_inside() {
                 return (is_last && attribute.ty == Type::String).then(|| wanted.clone());
             }
+            if let Some(entry) = entry_of(&attribute.ty, &wanted.path[at + 1..], &wanted.must) {
+                let must = literals(std::slice::from_ref(&entry), &attribute.ty, 1).map(|_| Must::Be(vec![entry]))?;
+                return Some(Wanted { path: wanted.path[..=at].to_vec(), at: wanted.at.clone(), must });
+            }
             let must = match &wanted.must {
                 Must::NotExist if !is_last || attribute.usage == Usage::Required => return None,
                 // What the provider would choose itself stays as it is deployed.
@@ -53,8 +59,9 @@ pub(super) fn fit(wanted: &Wanted, schema: &Block) -> Option<Wanted> {
         }
         let nested = block.blocks.get(name)?;
         if is_last {
-            let can_be = match wanted.must {
-                Must::Be(_) | Must::NotBe(_) => false,
+            let can_be = match &wanted.must {
+                Must::Be(values) => blocks(name, values, nested, 1).is_some(),
+                Must::NotBe(_) => false,
                 Must::Exist => true,
                 Must::NotExist => nested.min == 0,
             };
@@ -65,11 +72,21 @@ pub(super) fn fit(wanted: &Wanted, schema: &Block) -> Option<Wanted> {
     None
 }
 
+/// What a map must hold for the entry at `key` to be what is wanted: the first of the values, with the key.
+fn entry_of(ty: &Type, key: &[String], must: &Must) -> Option<Value> {
+    match (ty, key, must) {
+        (Type::Map(_), [key], Must::Be(values)) => {
+            Some(Value::Object([(key.clone(), values.first()?.clone())].into_iter().collect()))
+        }
+        _ => None,
+    }
+}
+
 /// A schema in which lists of objects are nested blocks, as they can be written (Terraform docs, "Attributes as Blocks"), but
 /// for those that one of the bodies writes as attributes.
 pub(super) fn with_blocks(schema: Block, bodies: &[&Body]) -> Block {
-    let Block { attributes, blocks } = schema;
-    let mut all = Block::default();
+    let Block { attributes, blocks, open } = schema;
+    let mut all = Block { open, ..Block::default() };
     for (name, nested) in blocks {
         let inner: Vec<&Body> = bodies.iter().flat_map(|body| nested_in(body, &name)).collect();
         let block = with_blocks(nested.block, &inner);
@@ -83,7 +100,7 @@ pub(super) fn with_blocks(schema: Block, bodies: &[&Body]) -> Block {
             continue;
         };
         let inner: Vec<&Body> = bodies.iter().flat_map(|body| nested_in(body, &name)).collect();
-        let block = with_blocks(Block { attributes: fields, blocks: BTreeMap::new() }, &inner);
+        let block = with_blocks(Block { attributes: fields, ..Block::default() }, &inner);
         let min = u32::from(attribute.usage == Usage::Required);
         all.blocks.insert(name, NestedBlock { nesting: Nesting::List, min, max: 0, block });
     }
@@ -284,13 +301,24 @@ impl<'a> Typed<'a> {
         if attribute.ty == Type::Any && form.over.is_some_and(|body| body.blocks().any(|block| block.keyword == name)) {
             return None;
         }
+        // Entries are merged into an object that stands, but into nothing else.
+        let standing = form.over.and_then(|body| body.attribute(name));
+        let is_other = |values: &[Value]| {
+            values.iter().any(Value::is_object) && standing.is_some_and(|standing| !standing.expr.is_object())
+        };
         let literals = match must_be {
+            Some(Must::Be(values)) if is_other(values) => None,
             Some(Must::Be(values)) => literals(values, &attribute.ty, depth),
             _ => None,
         };
         let value = match literals {
             Some(literals) => literals,
             None if let Some(who) = self.who_of(name, &attribute.ty, depth) => who,
+            None if (is_new || form.narrow)
+                && let Some(list) = self.meant_list(name, &attribute.ty) =>
+            {
+                list
+            }
             None if attribute.ty == Type::String || form.narrow && self.is_meant_as_text(name, &attribute.ty) => {
                 self.text_of(name, required, depth, form)?
             }
@@ -356,6 +384,11 @@ impl<'a> Typed<'a> {
         let gone = || Piece::new(name, format!("\"{pad}{name} = null\\n\""), Times::Once);
         if form.must && form.must_be(name) == Some(&Must::NotExist) {
             pieces.extend((!present.is_empty()).then(|| Piece { least: 1, ..gone() }));
+            return;
+        }
+        if let (true, Some(Must::Be(values)), true) = (form.must, form.must_be(name), present.is_empty()) {
+            let literal = blocks(name, values, nested, depth);
+            pieces.extend(literal.map(|text| Piece { least: 1, ..Piece::new(name, text, Times::Once) }));
             return;
         }
         let must = u32::from(form.narrow || form.must && wanted);

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::rules::{Wanted, Way};
+use crate::rules::{Must, Wanted, Way};
 use crate::source::BlockAddr;
 
 use super::stage::{Context, Held, Links, fit_all, maybe, opening, stage};
@@ -133,6 +133,11 @@ impl Grammar {
         Grammar { lark, context: context.clone(), held: Going::AsFound }
     }
 
+    /// The path inside of the target that leads to a new block, where none of its own attributes does.
+    fn leads_inside(&self, to: &BlockAddr) -> Option<Vec<String>> {
+        self.context.leading_from_inside(&self.context.target, to).into_iter().next()
+    }
+
     fn way(&self, index: usize, asked: Asked) -> Grammar {
         let (context, target, names) = (&self.context, &self.context.target, &self.context.names);
         let way = &context.ways[index];
@@ -146,6 +151,11 @@ impl Grammar {
         let led_to = companion.filter(|addr| !leads(addr));
         let lark = match led_to {
             None if way.target.is_empty() => format!("start: {header} \"}}\"\n"),
+            Some(addr) if let (true, Some(path)) = (way.target.is_empty(), self.leads_inside(&addr)) => {
+                let wanted = [Wanted::new(path, Must::Exist)];
+                let held = Held::Narrowly(&wanted, Links { to: vec![addr], ..Links::default() });
+                stage(context, names, target, &held, |body, _| format!("start: {header} {body} \"}}\"\n"))
+            }
             Some(addr) if way.target.is_empty() => {
                 let from = context.leading(target, &addr);
                 let or_bare = if from.is_empty() { format!("\n  | {header} \"}}\"") } else { String::new() };

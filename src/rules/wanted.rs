@@ -187,6 +187,7 @@ impl Must {
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
+            (Self::Be(one), Self::Be(other)) if let Some(entries) = united(&one, &other) => Self::Be(vec![entries]),
             (Self::Be(one), Self::Be(other)) => {
                 let both: Vec<_> = one.iter().filter(|value| other.contains(value)).cloned().collect();
                 // Rules that contradict one another: nothing satisfies both.
@@ -200,6 +201,12 @@ impl Must {
             (Self::NotBe(_), other) | (other, _) => other,
         }
     }
+}
+
+/// The entries of two maps; what the first says of one counts.
+fn united(one: &[Value], other: &[Value]) -> Option<Value> {
+    let ([Value::Object(one)], [Value::Object(other)]) = (one, other) else { return None };
+    Some(other.iter().chain(one).map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -21,6 +21,25 @@ pub fn problems(body: &Body, schema: &Block) -> Vec<String> {
     checker.problems
 }
 
+/// The path of something in a body of which its schema does not say whether there can be such a thing.
+pub fn untold(body: &Body, schema: &Block) -> Option<String> {
+    let is_told = |name: &str| !schema.open || schema.attributes.contains_key(name) || schema.blocks.contains_key(name);
+    body.items.iter().find_map(|item| match item {
+        Item::Attribute(attribute) => (!is_told(&attribute.key)).then(|| attribute.key.clone()),
+        Item::Block(block) => {
+            let (name, inner) = match block.labels.first() {
+                Some(name) if block.keyword == "dynamic" => (name, block.body.blocks().next().map(|it| &it.body)),
+                _ => (&block.keyword, Some(&block.body)),
+            };
+            match schema.blocks.get(name) {
+                _ if !is_told(name) => Some(name.clone()),
+                Some(nested) => inner.and_then(|inner| Some(format!("{name}.{}", untold(inner, &nested.block)?))),
+                None => None,
+            }
+        }
+    })
+}
+
 struct Checker {
     problems: Vec<String>,
     path: Vec<String>,
@@ -53,6 +72,7 @@ impl Checker {
             }
             (Some(attribute), _) => self.value(name, value, &attribute.ty),
             (None, Some(_)) => self.tell(name, &format!("is a block: write `{name} {{ … }}`, without `=`")),
+            (None, None) if schema.open => {}
             (None, None) => self.unknown(name, schema),
         }
     }
@@ -73,6 +93,7 @@ impl Checker {
                 None if attribute.ty == Type::Any => {}
                 _ => self.tell(name, &format!("is an attribute: write `{name} = …`")),
             },
+            (None, None) if schema.open => {}
             (None, None) => self.unknown(name, schema),
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::check::problems;
-use super::{Block, Kind, Pack, SchemaError, versions};
+use super::{Block, Kind, Pack, SchemaError, documented, versions};
 use crate::grammar::provider_of;
 use crate::source::{BlockAddr, RelPath, SourceTree};
 
@@ -131,7 +131,7 @@ impl Schemas {
     /// The schema of a type, with the pack that it is from.
     pub fn get(&self, kind: Kind, ty: &str) -> Option<(Block, &Pack)> {
         let pack = self.pack_of(ty)?;
-        Some((pack.get(kind, ty)?, pack))
+        Some((documented::filled(ty, pack.get(kind, ty)?), pack))
     }
 
     /// The type of that kind that is named most like this one.
@@ -163,8 +163,9 @@ fn suits(pack: &Pack, provider: &str, tree: &SourceTree, dir: &RelPath) -> bool 
     let blocks = tree.module(dir).flat_map(|file| file.body().blocks());
     let mut own = blocks.filter(|block| block.labels.first().is_some_and(|ty| provider_of(ty) == provider));
     own.all(|block| {
-        let schema = Kind::of(&block.keyword).zip(block.labels.first()).and_then(|(kind, ty)| pack.get(kind, ty));
-        schema.is_some_and(|schema| problems(&block.body, &schema.with_lifecycle()).is_empty())
+        let Some((kind, ty)) = Kind::of(&block.keyword).zip(block.labels.first()) else { return false };
+        let schema = pack.get(kind, ty).map(|schema| documented::filled(ty, schema).with_lifecycle());
+        schema.is_some_and(|schema| problems(&block.body, &schema).is_empty())
     })
 }
 

@@ -5,6 +5,7 @@
 //! kind and type, from [`Schemas`].
 
 mod check;
+mod documented;
 mod library;
 mod pack;
 mod page;
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use check::{as_block, most, problems};
+pub use check::{as_block, most, problems, untold};
 pub use library::{Schemas, Source, nearest};
 pub use pack::{Head, Pack};
 pub use page::{page, type_name};
@@ -36,6 +37,9 @@ pub struct Block {
     /// Nested blocks by type.
     #[serde(rename = "b", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub blocks: BTreeMap<String, NestedBlock>,
+    /// Whether it may hold more than these.
+    #[serde(rename = "o", default, skip_serializing_if = "is_false")]
+    pub open: bool,
 }
 
 impl Block {
@@ -45,7 +49,7 @@ impl Block {
     pub fn with_lifecycle(mut self) -> Self {
         let flag = |name: &str| (name.to_owned(), Attribute { ty: Type::Bool, usage: Usage::Optional });
         let attributes = ["create_before_destroy", "prevent_destroy"].map(flag).into();
-        let block = Block { attributes, blocks: BTreeMap::new() };
+        let block = Block { attributes, ..Block::default() };
         self.blocks.insert(LIFECYCLE.to_owned(), NestedBlock { nesting: Nesting::Single, min: 0, max: 1, block });
         self
     }
@@ -168,6 +172,11 @@ pub struct NestedBlock {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_zero(n: &u32) -> bool {
     *n == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// How nested blocks of a type stand together.

@@ -188,6 +188,7 @@ mod tests {
                 "logging".to_owned(),
                 NestedBlock { nesting: Nesting::List, min: 0, max: 1, block: Block::default() },
             )]),
+            open: true,
         }
     }
 

@@ -26,6 +26,9 @@ fn body(block: &Block, depth: usize, text: &mut String) {
         let _ = writeln!(text, "{pad}{name} {{ }}  {}", limits(nested));
         body(&nested.block, depth + 1, text);
     }
+    if block.open {
+        let _ = writeln!(text, "{}and what the provider's documentation has beside", "  ".repeat(depth + 1));
+    }
 }
 
 fn attributes<'a>(list: impl Iterator<Item = (&'a String, &'a Attribute)>, depth: usize, text: &mut String) {

@@ -94,6 +94,7 @@ fn block(json: &BlockJson) -> Block {
     Block {
         attributes: json.attributes.iter().map(|(name, json)| (name.clone(), attribute(json))).collect(),
         blocks: json.block_types.iter().map(|(name, json)| (name.clone(), nested(json))).collect(),
+        open: false,
     }
 }
 

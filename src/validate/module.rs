@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::grammar::provider_of;
 use crate::outcome::Judgement;
 use crate::process::{Output, ProcessError};
-use crate::schema::{self, Kind, Schemas};
+use crate::schema::{self, Kind, Schemas, untold};
 use crate::source::{RelPath, SourceTree};
 
 use super::served::Served;
@@ -128,9 +128,12 @@ fn serve(module: Module<'_>) -> Result<Served, String> {
     let dirs: Vec<&RelPath> = module.folders.iter().collect();
     let schemas = module.schemas.fit_for(module.tree, &dirs);
     let mut types = BTreeSet::new();
+    let mut beyond = None;
     for block in dirs.iter().flat_map(|dir| module.tree.module(dir)).flat_map(|file| file.body().blocks()) {
         if let (Some(kind), Some(ty)) = (Kind::of(&block.keyword), block.labels.first()) {
             types.insert((kind, ty.clone()));
+            let path = || schemas.get(kind, ty).and_then(|(schema, _)| untold(&block.body, &schema));
+            beyond = beyond.or_else(|| Some((ty.clone(), path()?)));
         }
         // A provider that is required must be there though nothing is of it.
         for required in block.body.blocks().filter(|inner| inner.keyword == "required_providers") {
@@ -139,14 +142,13 @@ fn serve(module: Module<'_>) -> Result<Served, String> {
     }
     // That one is part of terraform.
     types.retain(|(_, ty)| provider_of(ty) != "terraform");
-    let not_whole = |kind: Kind, ty: &str| {
-        let path = schemas.get(kind, ty)?.0.open_in_set()?;
-        Some(format!("the schema of {ty} does not say what {path} is"))
-    };
+    let not_whole = |kind: Kind, ty: &str| Some((ty.to_owned(), schemas.get(kind, ty)?.0.open_in_set()?));
+    let not_said = |(ty, path)| format!("the schema of {ty} does not say what {path} is");
     let lacking = types.iter().find_map(|(kind, ty)| match schemas.pack_of(ty) {
-        Some(_) => not_whole(*kind, ty),
+        Some(_) => not_whole(*kind, ty).map(not_said),
         None => Some(schemas.why_none(ty)),
     });
+    let lacking = lacking.or(beyond.map(not_said));
     match lacking {
         Some(why) => Err(format!("`terraform init` was not run in the module, and {why}")),
         None => Served::start(&schemas, &types).map_err(|error| format!("schemas cannot be served: {error}")),
@@ -397,11 +399,12 @@ resource "aws_sqs_queue" "q" {
             let Judgement::Reject { reasons } = copy.judge(&before) else { panic!("{wrong} passed") };
             assert!(reasons.iter().any(|reason| reason.contains(said)), "{reasons:?}");
         }
-        // Of what a statement of its rules is, the packs know nothing.
-        copy.write(&format!("{QUEUE}resource \"aws_wafv2_web_acl\" \"q\" {{\n}}\n"));
+        // Of most statements of its rules, the packs know nothing.
+        let statement = "rule {\n    statement {\n      geo_match_statement {\n      }\n    }\n  }";
+        copy.write(&format!("{QUEUE}resource \"aws_wafv2_web_acl\" \"q\" {{\n  {statement}\n}}\n"));
         let judgement = copy.judge(&before);
         assert!(
-            matches!(&judgement, Judgement::Unavailable { why } if why.contains("rule.statement")),
+            matches!(&judgement, Judgement::Unavailable { why } if why.contains("rule.statement.geo_match_statement")),
             "{judgement:?}"
         );
         // A type that was not there when the module was first asked about.
