@@ -240,7 +240,8 @@ mod tests {
                 gone_on.extend(logits(&network, &[*token], &mut cache));
             }
             for (position, (a, b)) in fresh[10..].iter().zip(&gone_on).enumerate() {
-                assert!(cosine(a, b) > 0.9999, "{architecture}, position {}", 10 + position);
+                // Inputs are rounded to 8 bits: what attention sums in another order may round otherwise.
+                assert!(cosine(a, b) > 0.999, "{architecture}, position {}: {}", 10 + position, cosine(a, b));
             }
         }
     }

@@ -8,7 +8,7 @@ use candle_core::{Device, Module, Result, Tensor};
 
 use super::ModelError;
 use super::gguf::Gguf;
-use super::packed::{self, Packed};
+use super::packed::Packed;
 
 /// `x · Wᵀ + b`, with `W` as the file has it.
 #[derive(Debug)]
@@ -35,8 +35,7 @@ impl Linear {
         device: &Device,
     ) -> std::result::Result<Self, ModelError> {
         let weight = gguf.tensor(reader, &format!("{name}.weight"), &[outputs, inputs], device)?;
-        let packed = if packed::pays() { Packed::new(&weight)? } else { None };
-        let mut linear = match packed {
+        let mut linear = match Packed::new(&weight)? {
             Some(packed) => Self { weight: Weight::Packed(packed), bias: None },
             None => Self::new(Arc::new(with_fast_kernel(weight, gguf.len())?))?,
         };

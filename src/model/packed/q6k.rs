@@ -7,41 +7,44 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
+use super::BLOCK;
 use super::input::Block;
 #[cfg(target_arch = "x86_64")]
-use super::vector::{load, load_f32, store};
-use super::{BLOCK, LANES};
+use super::vector::{bytes16, floats8, floats16, load8, load16, pairs16, store8, store16};
 
 /// Bytes of a block in the file: 128 of the quants' low halves, 64 of their upper 2 bits, 16 scales, `d` (f16).
 const SIZE: usize = 210;
 
-/// A block of eight rows.
+/// A block of several rows.
 #[derive(Debug)]
-#[repr(C, align(32))]
-pub(super) struct Group {
-    /// Of each 8 columns the eight rows' low 4 bits: the first four columns in the low halves of the bytes.
-    low: [[u8; 32]; 32],
+#[repr(C, align(64))]
+pub(super) struct Group<const LANES: usize> {
+    /// Of each 8 columns the rows' low 4 bits: the first four columns in the low halves of the bytes.
+    low: [[[u8; 4]; LANES]; 32],
     /// Of each 16 columns the upper 2 bits: the first four columns in the lowest bits of the bytes.
-    high: [[u8; 32]; 16],
+    high: [[[u8; 4]; LANES]; 16],
     /// By part, then by row.
     scales: [[i8; LANES]; 16],
-    scale: [f32; LANES],
+    scale: [f16; LANES],
 }
 
-/// Puts eight rows' blocks side by side.
-pub(super) fn pack(blocks: [&[u8; SIZE]; LANES]) -> Group {
-    let quant = |byte: usize, column: usize| quant(blocks[byte / 4], column + byte % 4);
+/// Puts rows' blocks side by side.
+pub(super) fn pack<const LANES: usize>(blocks: [&[u8; SIZE]; LANES]) -> Group<LANES> {
+    let four = |quant: &dyn Fn(&[u8; SIZE], usize) -> u8| -> [[u8; 4]; LANES] {
+        blocks.map(|block| std::array::from_fn(|byte| quant(block, byte)))
+    };
     Group {
         low: std::array::from_fn(|eight| {
-            std::array::from_fn(|byte| quant(byte, eight * 8) & 15 | (quant(byte, eight * 8 + 4) & 15) << 4)
+            four(&|block, byte| quant(block, eight * 8 + byte) & 15 | (quant(block, eight * 8 + 4 + byte) & 15) << 4)
         }),
         high: std::array::from_fn(|part| {
-            std::array::from_fn(|byte| {
-                (0..4).fold(0, |bits, four| bits | quant(byte, part * 16 + four * 4) >> 4 << (four * 2))
+            four(&|block, byte| {
+                let upper = |four: usize| quant(block, part * 16 + four * 4 + byte) >> 4 << (four * 2);
+                (0..4).fold(0, |bits, four| bits | upper(four))
             })
         }),
         scales: std::array::from_fn(|part| blocks.map(|block| block[192 + part] as i8)),
-        scale: blocks.map(|block| f16::from_le_bytes([block[208], block[209]]).to_f32()),
+        scale: blocks.map(|block| f16::from_le_bytes([block[208], block[209]])),
     }
 }
 
@@ -53,18 +56,30 @@ fn quant(block: &[u8; SIZE], column: usize) -> u8 {
     low | high << 4
 }
 
-impl super::Group for Group {
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn product<const M: usize>(groups: &[Self], inputs: [&[Block]; M]) -> [[f32; LANES]; M] {
+impl<const LANES: usize> Group<LANES> {
+    fn values(&self, lane: usize) -> [f32; BLOCK] {
+        std::array::from_fn(|column| {
+            let (part, four, byte) = (column / 16, column / 4 % 4, column % 4);
+            let low = self.low[part * 2 + four / 2][lane][byte] >> (four % 2 * 4) & 15;
+            let high = self.high[part][lane][byte] >> (four * 2) & 3;
+            let quant = i16::from(low | high << 4) - 32;
+            self.scale[lane].to_f32() * f32::from(self.scales[part][lane]) * f32::from(quant)
+        })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl super::Group<8> for Group<8> {
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn product<const M: usize>(groups: &[Self], inputs: [&[Block]; M]) -> [[f32; 8]; M] {
         let (fifteen, upper) = (_mm256_set1_epi8(15), _mm256_set1_epi8(0x30));
         let mut sums = [_mm256_setzero_ps(); M];
         for (index, group) in groups.iter().enumerate() {
             let input: [&Block; M] = inputs.map(|blocks| &blocks[index]);
             let mut scaled = [_mm256_setzero_si256(); M];
             for part in 0..16 {
-                let (first, second) = (load(&group.low[part * 2]), load(&group.low[part * 2 + 1]));
-                let high = load(&group.high[part]);
+                let (first, second) = (load8(&group.low[part * 2]), load8(&group.low[part * 2 + 1]));
+                let high = load8(&group.high[part]);
                 let with = |low: __m256i, high: __m256i| {
                     _mm256_or_si256(_mm256_and_si256(low, fifteen), _mm256_and_si256(high, upper))
                 };
@@ -97,29 +112,70 @@ impl super::Group for Group {
                     offset[m] = _mm256_add_epi32(offset[m], _mm256_madd_epi16(scales, sum));
                 }
             }
-            let scale = load_f32(&group.scale);
+            let scale = floats8(&group.scale);
             for m in 0..M {
                 let product = _mm256_sub_epi32(scaled[m], _mm256_slli_epi32::<5>(offset[m]));
                 let product = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(product));
                 sums[m] = _mm256_fmadd_ps(_mm256_set1_ps(input[m].scale), product, sums[m]);
             }
         }
-        sums.map(|sum| store(sum))
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    unsafe fn product<const M: usize>(_: &[Self], _: [&[Block]; M]) -> [[f32; LANES]; M] {
-        unreachable!("nothing is packed where there is no kernel")
+        sums.map(|sum| store8(sum))
     }
 
     fn unpack(&self, lane: usize) -> [f32; BLOCK] {
-        std::array::from_fn(|column| {
-            let (part, four) = (column / 16, column / 4 % 4);
-            let byte = lane * 4 + column % 4;
-            let low = self.low[part * 2 + four / 2][byte] >> (four % 2 * 4) & 15;
-            let high = self.high[part][byte] >> (four * 2) & 3;
-            let quant = i16::from(low | high << 4) - 32;
-            self.scale[lane] * f32::from(self.scales[part][lane]) * f32::from(quant)
-        })
+        self.values(lane)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl super::Group<16> for Group<16> {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    unsafe fn product<const M: usize>(groups: &[Self], inputs: [&[Block]; M]) -> [[f32; 16]; M] {
+        let (fifteen, upper) = (_mm512_set1_epi8(15), _mm512_set1_epi8(0x30));
+        let mut sums = [_mm512_setzero_ps(); M];
+        for (index, group) in groups.iter().enumerate() {
+            let input: [&Block; M] = inputs.map(|blocks| &blocks[index]);
+            let mut scaled = [_mm512_setzero_si512(); M];
+            for part in 0..16 {
+                let (first, second) = (load16(&group.low[part * 2]), load16(&group.low[part * 2 + 1]));
+                let high = load16(&group.high[part]);
+                let with = |low: __m512i, high: __m512i| {
+                    _mm512_or_si512(_mm512_and_si512(low, fifteen), _mm512_and_si512(high, upper))
+                };
+                let quants = [
+                    with(first, _mm512_slli_epi16::<4>(high)),
+                    with(_mm512_srli_epi16::<4>(first), _mm512_slli_epi16::<2>(high)),
+                    with(second, high),
+                    with(_mm512_srli_epi16::<4>(second), _mm512_srli_epi16::<2>(high)),
+                ];
+                let scales = _mm512_cvtepi8_epi32(bytes16(&group.scales[part]));
+                for m in 0..M {
+                    let mut product = _mm512_setzero_si512();
+                    for (quants, x) in quants.iter().zip(&input[m].quants[part]) {
+                        product = _mm512_dpbusd_epi32(product, *quants, _mm512_set1_epi32(*x));
+                    }
+                    scaled[m] = _mm512_add_epi32(scaled[m], _mm512_mullo_epi32(product, scales));
+                }
+            }
+            let mut offset = [_mm512_setzero_si512(); M];
+            for pair in 0..8 {
+                let scales = |part: usize| bytes16(&group.scales[part]);
+                let scales = pairs16(scales(pair * 2), scales(pair * 2 + 1), true);
+                for m in 0..M {
+                    offset[m] = _mm512_dpwssd_epi32(offset[m], scales, _mm512_set1_epi32(input[m].sums16[pair]));
+                }
+            }
+            let scale = floats16(&group.scale);
+            for m in 0..M {
+                let product = _mm512_sub_epi32(scaled[m], _mm512_slli_epi32::<5>(offset[m]));
+                let product = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(product));
+                sums[m] = _mm512_fmadd_ps(_mm512_set1_ps(input[m].scale), product, sums[m]);
+            }
+        }
+        sums.map(|sum| store16(sum))
+    }
+
+    fn unpack(&self, lane: usize) -> [f32; BLOCK] {
+        self.values(lane)
     }
 }
