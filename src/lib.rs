@@ -46,6 +46,7 @@ pub mod validate;
 // The loop over findings, and what comes out.
 pub mod engine;
 pub mod eval;
+mod naming;
 pub mod outcome;
 pub mod output;
 

@@ -24,7 +24,7 @@ const WISH_CHARS: usize = 1600;
 /// Refused answers that are shown again, at most: the latest.
 const SHOWN_REFUSALS: usize = 2;
 /// Blocks that an answer may add, at most.
-const COMPANIONS: usize = 8;
+const COMPANIONS: usize = 12;
 const TEMPERATURE: f64 = 0.7;
 const TOP_P: f64 = 0.95;
 

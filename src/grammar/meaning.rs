@@ -1,12 +1,14 @@
 //! What a text of a block may be, by what its attribute means: what the user has given for it, a secret, a place, a block of
 //! the type that it leads to, a document. Where nothing is known, any text.
 
+use crate::naming;
 use crate::rules::Must;
 use crate::schema::Type;
 use crate::secret;
 
 use super::companions::{OWN, refers};
 use super::literals::failing;
+use super::names::Class;
 use super::places::PLACES;
 use super::references::{LINK, LINKING};
 use super::typed::{Form, Typed};
@@ -60,6 +62,12 @@ impl Typed<'_> {
         if is_new && let Some(value) = self.of_new(name, required, depth, form) {
             return value;
         }
+        if naming::names_another(self.references.ty(), depth == 1, name) {
+            let named = self.named(name, &failing(must_be, name, form.over));
+            if named.is_some() || must_be.is_none() && !(required && is_new) {
+                return named;
+            }
+        }
         let is_open = form.narrow && must_be.is_some_and(Must::is_open);
         Some(match is_open {
             true if refers(name) => self.unknown_name(name, &failing(must_be, name, form.over)),
@@ -80,6 +88,17 @@ impl Typed<'_> {
             }
             _ => None,
         }
+    }
+
+    /// A list of what names other things.
+    pub(super) fn named_list(&mut self, name: &str, ty: &Type, depth: usize, form: &Form<'_>) -> Option<String> {
+        let is_texts = matches!(ty, Type::List(inner) | Type::Set(inner) if **inner == Type::String);
+        if !is_texts || !naming::names_another(self.references.ty(), depth == 1, name) {
+            return None;
+        }
+        let one = self.named(name, &failing(form.must_be(name), name, form.over))?;
+        let list = self.references.terminal(Class::List).map(|t| format!(" | {t}")).unwrap_or_default();
+        Some(format!("{}{list}", self.several(&one, depth)))
     }
 
     /// What a text of a new block may be, where its name says: `Some(None)` where that is nothing.
@@ -126,6 +145,26 @@ impl Typed<'_> {
         }
         let other = self.none_of("STRING", texts);
         self.text(&other, depth)
+    }
+
+    /// What an attribute that names another thing may hold: references to what it means or may mean, to what the module has for
+    /// it, and texts that stand in such an argument of the module or in every account. `None` where that is nothing.
+    pub(super) fn named(&mut self, attribute: &str, but: &[String]) -> Option<String> {
+        let references = self.references;
+        let meant = references.meant_or_new(attribute).or_else(|| references.likely(attribute));
+        let heads: Vec<String> =
+            references.inputs().into_iter().chain(meant).chain(references.same(attribute)).collect();
+        let texts = references.texts_of(attribute).filter(|text| !but.iter().any(|it| it == text));
+        let mut named: Vec<String> = texts.map(super::hcl::quote).map(|text| super::hcl::quote(&text)).collect();
+        if super::provider_of(references.ty()) == "aws"
+            && let Some(everywhere) = naming::everywhere(attribute)
+        {
+            named.push(self.terminal(&format!("/{everywhere}/")));
+        }
+        if !heads.is_empty() {
+            named.push(self.reference(&heads.join("|")));
+        }
+        (!named.is_empty()).then(|| named.join(" | "))
     }
 
     /// What names another thing of which nobody knows what it is: an input of the module, what the words of the attribute

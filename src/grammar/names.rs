@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hcl_edit::expr::{Expression, FuncCall};
 
 use super::places::Place;
+use crate::naming;
 use crate::schema::Type;
 use crate::source::{Attribute, Block, BlockAddr, RelPath, SourceTree, local_addr, references, references_of};
 
@@ -143,6 +144,8 @@ pub struct Names {
     pub(super) accounts: bool,
     /// Where its blocks are.
     pub(super) places: Vec<Place>,
+    /// What stands in arguments that hold names of things, by argument.
+    pub(super) texts: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Names {
@@ -154,6 +157,7 @@ impl Names {
         let mut names = Self { accounts, ..Self::default() };
         for block in tree.module(dir).flat_map(|file| file.body().blocks()) {
             names.places.extend(Place::of(block));
+            names.add_texts(block);
             match block.keyword.as_str() {
                 "locals" => block.body.attributes().for_each(|local| names.add_local(local)),
                 "module" => {
@@ -214,6 +218,19 @@ impl Names {
         let uses = references(block).into_iter().collect();
         let name = Name { class, outputs, repetition: Repetition::of(block), uses };
         self.names.insert(block.addr(), name);
+    }
+
+    fn add_texts(&mut self, block: &Block) {
+        for (path, attribute) in block.body.by_path() {
+            let name = path.rsplit('.').next().unwrap_or(&path);
+            if !naming::holds_name(name) {
+                continue;
+            }
+            let one = attribute.as_str().map(str::to_owned);
+            let several =
+                attribute.literals().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned));
+            self.texts.entry(name.to_owned()).or_default().extend(several.chain(one));
+        }
     }
 
     fn add_local(&mut self, local: &Attribute) {

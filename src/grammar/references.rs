@@ -81,6 +81,8 @@ pub(super) struct References {
     secrets: Secrets,
     /// Whether account numbers may stand in ARNs: the module has some.
     accounts: bool,
+    /// What the module has in arguments that hold names of things.
+    texts: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The kinds of values that have a terminal of their own, by its name.
@@ -159,6 +161,7 @@ impl References {
             given: Given::default(),
             secrets: Secrets::of(names, of),
             accounts: names.accounts,
+            texts: names.texts.clone(),
         }
     }
 
@@ -338,6 +341,11 @@ impl References {
     pub(super) fn with_attributes(&self, names: &Regex) -> Option<String> {
         let heads: Vec<String> = self.fitting(Class::Text).filter_map(|head| narrowed_to(head, names)).collect();
         (!heads.is_empty()).then(|| heads.join("|"))
+    }
+
+    /// The texts that arguments of a name hold in the module.
+    pub(super) fn texts_of(&self, attribute: &str) -> impl Iterator<Item = &str> {
+        self.texts.get(attribute).into_iter().flatten().map(String::as_str)
     }
 
     /// Variables, locals and outputs of modules that can stand where a text is wanted, as a regular expression.

@@ -301,6 +301,17 @@ impl<'a> Typed<'a> {
         if attribute.ty == Type::Any && form.over.is_some_and(|body| body.blocks().any(|block| block.keyword == name)) {
             return None;
         }
+        let value = self.value_of(name, attribute, depth, form);
+        let null = (written && !required && !form.must).then(|| "\"null\"".to_owned());
+        let values: Vec<String> = value.into_iter().chain(null).collect();
+        let text = format!("\"{pad}{name} = \" ({}) \"\\n\"", values.join(" | "));
+        (!values.is_empty()).then(|| Piece { least, ..Piece::new(name, text, Times::Once) })
+    }
+
+    /// The expression for the values of an attribute; `None` where it cannot be set to anything that makes sense.
+    fn value_of(&mut self, name: &str, attribute: &'a Attribute, depth: usize, form: &Form<'a>) -> Option<String> {
+        let (must_be, is_new) = (form.must_be(name), form.over.is_none());
+        let required = attribute.usage == Usage::Required;
         // Entries are merged into an object that stands, but into nothing else.
         let standing = form.over.and_then(|body| body.attribute(name));
         let is_other = |values: &[Value]| {
@@ -311,7 +322,7 @@ impl<'a> Typed<'a> {
             Some(Must::Be(values)) => literals(values, &attribute.ty, depth),
             _ => None,
         };
-        let value = match literals {
+        Some(match literals {
             Some(literals) => literals,
             None if let Some(who) = self.who_of(name, &attribute.ty, depth) => who,
             None if (is_new || form.narrow)
@@ -319,6 +330,7 @@ impl<'a> Typed<'a> {
             {
                 list
             }
+            None if let Some(list) = self.named_list(name, &attribute.ty, depth, form) => list,
             None if attribute.ty == Type::String || form.narrow && self.is_meant_as_text(name, &attribute.ty) => {
                 self.text_of(name, required, depth, form)?
             }
@@ -333,10 +345,7 @@ impl<'a> Typed<'a> {
                 }
             }
             None => self.value(&attribute.ty, depth),
-        };
-        let or_null = if written && !required && !form.must { " | \"null\"" } else { "" };
-        let text = format!("\"{pad}{name} = \" ({value}{or_null}) \"\\n\"");
-        Some(Piece { least, ..Piece::new(name, text, Times::Once) })
+        })
     }
 
     /// Whether an attribute of which no schema tells the type names a block.

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::knowledge::Knowledge;
+use crate::naming;
 use crate::rules::RANGES;
 use crate::secret;
 use crate::source::{BlockAddr, Body, SourceFile};
@@ -46,22 +47,6 @@ static ADDRESS: LazyLock<Regex> = LazyLock::new(|| {
 /// `key = "value"` inside an object.
 static ENTRY: LazyLock<Regex> = LazyLock::new(|| pattern(r#"([A-Za-z_][\w-]*)"?\s*[=:]\s*"((?:[^"\\]|\\.)+)""#));
 
-/// Arguments that name a thing which stands elsewhere.
-static REFERENCE_NAME: LazyLock<Regex> = LazyLock::new(|| {
-    let ends = "ids?|arns?|self_link|bucket|bucket_name|kms_key|kms_key_name|key_ring|instance_profile|subnetwork|\
-                security_groups|log_group_name|[a-z]+_group_name|key_vault_name|storage_account_name|role_name";
-    pattern(&format!("(^|_)({ends})$"))
-});
-
-/// Arguments by which a thing says what it is called.
-static OWN_NAME: LazyLock<Regex> = LazyLock::new(|| pattern("(^|_)(name|identifier)$"));
-
-/// Arguments of that form whose value is a label, given by who writes it.
-const LABELS: [&str; 4] = ["id", "origin_id", "rule_id", "statement_id"];
-
-/// What AWS itself keeps in every account: managed policies, and the default keys by their aliases.
-static AWS_OWN: LazyLock<Regex> = LazyLock::new(|| pattern("^arn:aws[a-z-]*:iam::aws:"));
-
 /// A bucket's ARN holds no account, only the bucket's name.
 static BUCKET_ARN: LazyLock<Regex> = LazyLock::new(|| pattern(r"arn:aws[a-z-]*:s3:::([a-z0-9][a-z0-9.-]*)"));
 
@@ -89,7 +74,7 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
     {
         leaves(file, &block.body, &mut |path, value| {
             let name = path.rsplit('.').next().unwrap_or(path);
-            if REFERENCE_NAME.is_match(name) || OWN_NAME.is_match(name) {
+            if naming::holds_name(name) {
                 names.extend(STRING.captures_iter(value).map(|text| text[1].to_owned()));
             }
             let own = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|_| is_image(name));
@@ -235,10 +220,8 @@ fn is_range(text: &str) -> bool {
 /// itself keeps is there in every account.
 fn names_another(addr: &BlockAddr, path: &str, text: &str) -> bool {
     let name = path.rsplit('.').next().unwrap_or(path);
-    let stem = name.strip_suffix("_id").or_else(|| name.strip_suffix("_name")).unwrap_or(name);
-    let own = name == path && addr.resource_type().is_some_and(|ty| ty.ends_with(&format!("_{stem}")));
-    let everywhere = AWS_OWN.is_match(text) || (name.contains("key") && text.starts_with("alias/aws/"));
-    REFERENCE_NAME.is_match(name) && !LABELS.contains(&name) && !own && !text.contains("${") && !everywhere
+    let is_another = naming::names_another(addr.resource_type().unwrap_or_default(), name == path, name);
+    is_another && !text.contains("${") && !naming::is_everywhere(name, text)
 }
 
 /// Whether an argument says which image a container is made of.
