@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use super::constraint::Constraint;
 use super::draft::Drafter;
-use super::kv::KvCache;
+use super::network::Cache;
 use super::sampler::Sampler;
 use super::{ChatTurn, Model, ModelError, Sampling};
 use crate::interrupt;
@@ -60,7 +60,7 @@ pub struct Generation {
 /// A model with a cache: prompts that begin as the one before pay only for the rest.
 pub struct Session<'m> {
     model: &'m Model,
-    cache: KvCache,
+    cache: Cache,
     /// The tokens that the cache stands for.
     tokens: Vec<u32>,
     /// Outputs for the last of these tokens, as many as the tensor has rows.

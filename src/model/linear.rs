@@ -8,21 +8,12 @@ use candle_core::{Device, Module, Result, Tensor};
 
 use super::ModelError;
 use super::gguf::Gguf;
-use super::packed::Packed;
 
 /// `x · Wᵀ + b`, with `W` as the file has it.
 #[derive(Debug)]
 pub struct Linear {
-    weight: Weight,
+    weight: QMatMul,
     bias: Option<Tensor>,
-}
-
-#[derive(Debug)]
-enum Weight {
-    /// For candle's kernels.
-    Candle(QMatMul),
-    /// For our own.
-    Packed(Packed),
 }
 
 impl Linear {
@@ -35,10 +26,7 @@ impl Linear {
         device: &Device,
     ) -> std::result::Result<Self, ModelError> {
         let weight = gguf.tensor(reader, &format!("{name}.weight"), &[outputs, inputs], device)?;
-        let mut linear = match Packed::new(&weight)? {
-            Some(packed) => Self { weight: Weight::Packed(packed), bias: None },
-            None => Self::new(Arc::new(with_fast_kernel(weight, gguf.len())?))?,
-        };
+        let mut linear = Self::new(Arc::new(with_fast_kernel(weight, gguf.len())?))?;
         let bias = format!("{name}.bias");
         if gguf.has_tensor(&bias) {
             linear.bias = Some(gguf.tensor(reader, &bias, &[outputs], device)?.dequantize(device)?);
@@ -48,25 +36,16 @@ impl Linear {
 
     /// A layer without a bias.
     pub fn new(weight: Arc<QTensor>) -> Result<Self> {
-        Ok(Self { weight: Weight::Candle(QMatMul::from_arc(weight)?), bias: None })
+        Ok(Self { weight: QMatMul::from_arc(weight)?, bias: None })
     }
 
     /// `[n, inputs]` to `[n, outputs]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.add_bias(match &self.weight {
-            Weight::Candle(weight) => weight.forward(x)?,
-            Weight::Packed(weight) => weight.product(&weight.input(x)?)?,
-        })
+        self.add_bias(self.weight.forward(x)?)
     }
 
     /// The layers' outputs for one input: where it can be, the input is quantised once for all of them.
     pub fn forward_all<const N: usize>(layers: [&Self; N], x: &Tensor) -> Result<[Tensor; N]> {
-        let packed: Vec<&Packed> = layers.iter().filter_map(|layer| layer.packed()).collect();
-        if let Some(first) = packed.first().filter(|_| packed.len() == N) {
-            let input = first.input(x)?;
-            let outputs = layers.iter().zip(packed).map(|(layer, weight)| layer.add_bias(weight.product(&input)?));
-            return all(outputs.collect::<Result<Vec<_>>>()?);
-        }
         let weights: Vec<&QTensor> = layers.iter().filter_map(|layer| layer.quantised()).collect();
         let fused = match weights.len() == N {
             true => QTensor::gemv_fused_shared_lhs(&weights, x)?,
@@ -78,28 +57,18 @@ impl Linear {
             }
             None => layers.iter().map(|layer| layer.forward(x)).collect::<Result<Vec<_>>>()?,
         };
-        all(outputs)
+        outputs.try_into().map_err(|_| candle_core::Error::msg("a layer gave no output"))
     }
 
     /// Some of the outputs, by row of the weights, for one input `[1, inputs]`; without the bias.
     pub fn forward_rows(&self, x: &Tensor, rows: &[u32]) -> Result<Tensor> {
-        let weight = match &self.weight {
-            Weight::Candle(weight) => weight.embedding(&Tensor::new(rows, x.device())?)?,
-            Weight::Packed(weight) => weight.rows(rows)?,
-        };
+        let weight = self.weight.embedding(&Tensor::new(rows, x.device())?)?;
         x.matmul(&weight.t()?)
-    }
-
-    fn packed(&self) -> Option<&Packed> {
-        match &self.weight {
-            Weight::Packed(weight) => Some(weight),
-            Weight::Candle(_) => None,
-        }
     }
 
     fn quantised(&self) -> Option<&QTensor> {
         match &self.weight {
-            Weight::Candle(QMatMul::QTensor(weight)) => Some(weight),
+            QMatMul::QTensor(weight) => Some(weight),
             _ => None,
         }
     }
@@ -110,10 +79,6 @@ impl Linear {
             None => Ok(y),
         }
     }
-}
-
-fn all<const N: usize>(outputs: Vec<Tensor>) -> Result<[Tensor; N]> {
-    outputs.try_into().map_err(|_| candle_core::Error::msg("a layer gave no output"))
 }
 
 /// Files up to this size may be unpacked to `f32`, bytes.

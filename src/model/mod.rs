@@ -1,7 +1,7 @@
 //! The local model: a GGUF file and turns of a conversation in, text under a grammar out.
 //!
 //! ```text
-//! GGUF → Config + weights (forward) + Tokenizer + ChatTemplate + Grammars
+//! GGUF → Config + weights (network: cpu, or forward through candle) + Tokenizer + ChatTemplate + Grammars
 //! turns → text (chat) → tokens (tokenizer) → last position (forward, over the cache of kv)
 //!       → allowed tokens (constraint) → one of them (sampler) → … → Generation (generate)
 //! ```
@@ -9,13 +9,15 @@
 //! A [`Model`] is loaded once and never changes; a [`Session`] holds the key/value cache and what it stands for, so
 //! prompts with a common beginning pay for it once. No text is ever generated without a grammar.
 //!
-//! candle sizes its thread pool from `CANDLE_NUM_THREADS`, else `RAYON_NUM_THREADS`, else the number of physical cores.
-//! Its workers spin between operations: more threads than free cores is a collapse, not a gain. See [`threads`].
+//! The CPU's kernels run on rayon's pool, of `RAYON_NUM_THREADS` threads, else of as many as there are cores. candle, which runs
+//! all other networks and devices, sizes a pool of its own from `CANDLE_NUM_THREADS`, else `RAYON_NUM_THREADS`, else the number
+//! of physical cores. Its workers spin between operations: more threads than free cores is a collapse, not a gain. See [`threads`].
 
 mod attention;
 mod chat;
 mod config;
 mod constraint;
+mod cpu;
 mod device;
 mod draft;
 mod error;
@@ -23,7 +25,9 @@ mod forward;
 mod generate;
 mod gguf;
 mod kv;
+mod lanes;
 mod linear;
+mod network;
 mod packed;
 mod rope;
 mod sampler;
@@ -47,14 +51,14 @@ pub use generate::{Generation, Prompt, Request, Session};
 pub use sampler::Sampling;
 
 use chat::ChatTemplate;
-use forward::Transformer;
 use gguf::Gguf;
+use network::Network;
 use tokenizer::Tokenizer;
 
 /// A loaded model. Immutable: sessions hold what changes.
 pub struct Model {
     file: PathBuf,
-    network: Transformer,
+    network: Network,
     tokenizer: Arc<Tokenizer>,
     template: ChatTemplate,
     grammars: Grammars,
@@ -77,7 +81,7 @@ impl Model {
         // The grammar tables (a trie over the vocabulary) take half a second of one core: beside the weights.
         let (grammars, network) = rayon::join(
             || Grammars::new(&tokenizer, template.end_of_turn(), vocab),
-            || Transformer::load(&gguf, config, device),
+            || Network::load(&gguf, config, device),
         );
         Ok(Self {
             file: file.to_owned(),

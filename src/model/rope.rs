@@ -40,6 +40,22 @@ impl Rope {
         Ok(Angles { cos: Tensor::from_vec(cos, shape, device)?, sin: Tensor::from_vec(sin, shape, device)? })
     }
 
+    /// Cosine and sine of each pair at positions `start..start + n`, position by position.
+    pub fn turns(&self, start: usize, n: usize) -> Vec<(f32, f32)> {
+        let radians = (start..start + n).flat_map(|position| self.frequencies.iter().map(move |f| position as f32 * f));
+        radians.map(|angle| (angle.cos(), angle.sin())).collect()
+    }
+
+    /// Rotates one head by the [`turns`](Self::turns) of its position. Elements past the rotated ones stay as they are.
+    pub fn turn(&self, head: &mut [f32], turns: &[(f32, f32)]) {
+        for (pair, (cos, sin)) in turns.iter().enumerate() {
+            let (a, b) = if self.pairs_halves { (pair, pair + self.width / 2) } else { (2 * pair, 2 * pair + 1) };
+            let (x, y) = (head[a], head[b]);
+            head[a] = x * cos - y * sin;
+            head[b] = x * sin + y * cos;
+        }
+    }
+
     /// Rotates `[1, heads, n, head width]`. Elements of a head past the rotated ones stay as they are.
     pub fn apply(&self, x: &Tensor, angles: &Angles) -> candle_core::Result<Tensor> {
         let rotate = match self.pairs_halves {

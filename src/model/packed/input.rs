@@ -3,9 +3,10 @@
 use rayon::prelude::*;
 
 use super::BLOCK;
+use crate::model::lanes::{self, Kernel, LANES};
 
-/// Inputs from which on they are brought to 8 bits by all threads.
-const MANY: usize = 8;
+/// Values from which on they are brought to 8 bits by all threads.
+const MANY: usize = 64 << 10;
 
 /// A block of 256 columns of one input.
 #[derive(Clone, Debug)]
@@ -19,8 +20,8 @@ pub(super) struct Block {
     pub(super) sums32: [i32; BLOCK / 64],
 }
 
-/// Some inputs, each a row of blocks.
-#[derive(Debug)]
+/// Some inputs, each a row of blocks. It keeps its room from one filling to the next.
+#[derive(Debug, Default)]
 pub struct Input {
     blocks: Vec<Block>,
     per_row: usize,
@@ -28,12 +29,20 @@ pub struct Input {
 
 impl Input {
     /// Brings rows of `columns` values to 8 bits. `columns` is a multiple of 256, the values are whole rows.
-    pub fn new(values: &[f32], columns: usize) -> Self {
+    pub fn fill(&mut self, values: &[f32], columns: usize) {
         let (blocks, _) = values.as_chunks::<BLOCK>();
-        let many = values.len() >= MANY * columns;
-        let blocks =
-            if many { blocks.par_iter().map(block).collect() } else { blocks.iter().map(block).collect::<Vec<_>>() };
-        Self { blocks, per_row: columns / BLOCK }
+        self.per_row = columns / BLOCK;
+        if values.len() >= MANY {
+            blocks.par_iter().map(|values| lanes::run(Quantise(values))).collect_into_vec(&mut self.blocks);
+        } else {
+            self.blocks.clear();
+            self.blocks.extend(blocks.iter().map(|values| lanes::run(Quantise(values))));
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.rows().len()
     }
 
     /// The width of a row.
@@ -43,25 +52,60 @@ impl Input {
 
     /// The rows.
     pub(super) fn rows(&self) -> std::slice::Chunks<'_, Block> {
-        self.blocks.chunks(self.per_row)
+        self.blocks.chunks(self.per_row.max(1))
     }
 }
 
-fn block(values: &[f32; BLOCK]) -> Block {
-    let largest = values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-    let scale = largest / 127.0;
-    let factor = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-    let quants = values.map(|value| (value * factor).round() as i8);
-    let sum = |part: &[i8]| part.iter().map(|&quant| i16::from(quant)).sum::<i16>();
-    let pair = |parts: &[i8]| {
-        let (first, second) = parts.split_at(parts.len() / 2);
-        i32::from(sum(second)) << 16 | i32::from(sum(first)) & 0xffff
-    };
-    let four = |at: usize| i32::from_le_bytes(std::array::from_fn(|i| quants[at + i] as u8));
-    Block {
-        scale,
-        quants: std::array::from_fn(|part| std::array::from_fn(|i| four(part * 16 + i * 4))),
-        sums16: std::array::from_fn(|i| pair(&quants[i * 32..][..32])),
-        sums32: std::array::from_fn(|i| pair(&quants[i * 64..][..64])),
+struct Quantise<'a>(&'a [f32; BLOCK]);
+
+impl Kernel for Quantise<'_> {
+    type Output = Block;
+
+    #[inline(always)]
+    fn run(self) -> Block {
+        let (values, _) = self.0.as_chunks::<LANES>();
+        let mut largest = [0f32; LANES];
+        for values in values {
+            for lane in 0..LANES {
+                let size = values[lane].abs();
+                largest[lane] = if size > largest[lane] { size } else { largest[lane] };
+            }
+        }
+        let largest = lanes::largest(&largest);
+        let factor = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        let mut quants = [0i8; BLOCK];
+        for (quant, value) in quants.iter_mut().zip(self.0) {
+            // Added to this, a number is rounded to a whole one, which stands in the lowest bits.
+            *quant = (value * factor + 12_582_912.0).to_bits() as i8;
+        }
+        let (sixteens, _) = quants.as_chunks::<16>();
+        let mut sums = [0i16; BLOCK / 16];
+        for (sum, part) in sums.iter_mut().zip(sixteens) {
+            for quant in part {
+                *sum += i16::from(*quant);
+            }
+        }
+        let (fours, _) = quants.as_chunks::<4>();
+        let mut packed = [[0i32; 4]; BLOCK / 16];
+        for (packed, fours) in packed.as_flattened_mut().iter_mut().zip(fours) {
+            let [a, b, c, d] = *fours;
+            *packed = i32::from_le_bytes([a as u8, b as u8, c as u8, d as u8]);
+        }
+        let (mut sums16, mut sums32) = ([0i32; BLOCK / 32], [0i32; BLOCK / 64]);
+        let (twos, _) = sums.as_chunks::<2>();
+        for (pair, [first, second]) in sums16.iter_mut().zip(twos) {
+            *pair = pair_of(*first, *second);
+        }
+        let (fours, _) = sums.as_chunks::<4>();
+        for (pair, [a, b, c, d]) in sums32.iter_mut().zip(fours) {
+            *pair = pair_of(a + b, c + d);
+        }
+        Block { scale: largest / 127.0, quants: packed, sums16, sums32 }
     }
+}
+
+/// Two numbers of 16 bits, the first in the lower half.
+#[inline(always)]
+fn pair_of(first: i16, second: i16) -> i32 {
+    i32::from(second) << 16 | i32::from(first) & 0xffff
 }

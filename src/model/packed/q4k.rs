@@ -2,14 +2,12 @@
 //!
 //! A weight is `d · scale · quant − dmin · minimum`, quants from 0 to 15.
 
-#[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
 use half::f16;
 
 use super::BLOCK;
 use super::input::Block;
-#[cfg(target_arch = "x86_64")]
 use super::vector::{bytes16, floats8, floats16, load8, load16, pairs16, store8, store16};
 
 /// Bytes of a block in the file: `d`, `dmin` (f16), 12 bytes of scales and minima, 128 of quants.
@@ -66,7 +64,6 @@ impl<const LANES: usize> Group<LANES> {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
 impl super::Group<8> for Group<8> {
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn product<const M: usize>(groups: &[Self], inputs: [&[Block]; M]) -> [[f32; 8]; M] {
@@ -120,7 +117,6 @@ impl super::Group<8> for Group<8> {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
 impl super::Group<16> for Group<16> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     unsafe fn product<const M: usize>(groups: &[Self], inputs: [&[Block]; M]) -> [[f32; 16]; M] {

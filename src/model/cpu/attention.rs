@@ -1,0 +1,144 @@
+//! Grouped-query attention (<https://arxiv.org/abs/2305.13245>) over the cache of one layer.
+//!
+//! The queries of a group share their keys and values: several are taken at a time, so that each key and value is read once
+//! for all of them. Scores of a query are held until all are there; the softmax divides at the end.
+
+use rayon::prelude::*;
+
+use super::cache::{Head, LayerCache};
+use crate::model::lanes::{self, Kernel, LANES};
+
+/// Queries that are taken together, at most.
+const MOST: usize = 6;
+
+/// Mixes the values for all queries of a pass from position `start` on. Queries and what comes out are by key/value head,
+/// then by position, then by query head of that group, `width` elements each; the queries are scaled.
+pub fn attend(queries: &[f32], cache: &LayerCache, start: usize, group: usize, width: usize, out: &mut [f32]) {
+    let per_head = queries.len() / cache.heads.len();
+    let rows = per_head / width;
+    // As many pieces as threads at least.
+    let share = (rows * cache.heads.len()).div_ceil(rayon::current_num_threads());
+    let most = share.clamp(1, MOST);
+    let heads = out.par_chunks_mut(per_head).zip(queries.par_chunks(per_head)).zip(&cache.heads);
+    heads.for_each(|((out, queries), head)| {
+        let pieces = out.par_chunks_mut(most * width).zip(queries.par_chunks(most * width)).enumerate();
+        pieces.for_each(|(piece, (out, queries))| {
+            let reach = |row: usize| start + (piece * most + row) / group + 1;
+            match out.len() / width {
+                1 => lanes::run(Attend::<1> { queries, head, reach: std::array::from_fn(reach), width, out }),
+                2 => lanes::run(Attend::<2> { queries, head, reach: std::array::from_fn(reach), width, out }),
+                3 => lanes::run(Attend::<3> { queries, head, reach: std::array::from_fn(reach), width, out }),
+                4 => lanes::run(Attend::<4> { queries, head, reach: std::array::from_fn(reach), width, out }),
+                5 => lanes::run(Attend::<5> { queries, head, reach: std::array::from_fn(reach), width, out }),
+                _ => lanes::run(Attend::<6> { queries, head, reach: std::array::from_fn(reach), width, out }),
+            }
+        });
+    });
+}
+
+/// Some queries of one group.
+struct Attend<'a, const R: usize> {
+    queries: &'a [f32],
+    head: &'a Head,
+    /// How many positions each may look at.
+    reach: [usize; R],
+    width: usize,
+    out: &'a mut [f32],
+}
+
+impl<const R: usize> Kernel for Attend<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { queries, head, reach, width, out } = self;
+        let longest = reach.iter().copied().max().unwrap_or_default();
+        let mut weights = scores::<R>(queries, head, longest.div_ceil(LANES), width);
+        let mut sums = [0f32; R];
+        for row in 0..R {
+            sums[row] = softmax(&mut weights, row, reach[row]);
+        }
+        let mixed = mix(&weights, head, width);
+        for row in 0..R {
+            let (factor, of_row) = (1.0 / sums[row], &mut out[row * width..(row + 1) * width]);
+            for (out, mixed) in of_row.as_chunks_mut::<LANES>().0.iter_mut().zip(&mixed) {
+                for lane in 0..LANES {
+                    out[lane] = mixed[row][lane] * factor;
+                }
+            }
+        }
+    }
+}
+
+/// The products of the queries with all keys, sixteen by sixteen.
+#[inline(always)]
+fn scores<const R: usize>(queries: &[f32], head: &Head, tiles: usize, width: usize) -> Vec<[[f32; LANES]; R]> {
+    // Element by element, those of all queries.
+    let mut turned = vec![[0f32; R]; width];
+    for (row, query) in queries.chunks_exact(width).enumerate().take(R) {
+        for (turned, element) in turned.iter_mut().zip(query) {
+            turned[row] = *element;
+        }
+    }
+    let mut scores = vec![[[0f32; LANES]; R]; tiles];
+    for (tile, scores) in scores.iter_mut().enumerate() {
+        let mut sums = [[0f32; LANES]; R];
+        for (query, keys) in turned.iter().zip(head.keys(tile)) {
+            for row in 0..R {
+                for lane in 0..LANES {
+                    sums[row][lane] = query[row].mul_add(keys[lane], sums[row][lane]);
+                }
+            }
+        }
+        *scores = sums;
+    }
+    scores
+}
+
+/// Turns a query's scores into weights, of which the sum is given: those out of its reach into nothing.
+#[inline(always)]
+fn softmax<const R: usize>(scores: &mut [[[f32; LANES]; R]], row: usize, reach: usize) -> f32 {
+    let (last, there) = ((reach - 1) / LANES, (reach - 1) % LANES + 1);
+    scores[last][row][there..].fill(f32::NEG_INFINITY);
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for tile in &scores[..=last] {
+        for lane in 0..LANES {
+            most[lane] = if tile[row][lane] > most[lane] { tile[row][lane] } else { most[lane] };
+        }
+    }
+    let most = lanes::largest(&most);
+    let mut sums = [0f32; LANES];
+    for tile in &mut scores[..=last] {
+        for lane in 0..LANES {
+            tile[row][lane] = lanes::exp(tile[row][lane] - most);
+            sums[lane] += tile[row][lane];
+        }
+    }
+    // What lies out of reach weighs nothing, not next to nothing.
+    scores[last][row][there..].fill(0.0);
+    for tile in &mut scores[last + 1..] {
+        tile[row] = [0.0; LANES];
+    }
+    lanes::sum(&sums)
+}
+
+/// The values, summed by the weights, sixteen elements by sixteen.
+#[inline(always)]
+fn mix<const R: usize>(weights: &[[[f32; LANES]; R]], head: &Head, width: usize) -> Vec<[[f32; LANES]; R]> {
+    let mut mixed = vec![[[0f32; LANES]; R]; width / LANES];
+    for (part, mixed) in mixed.iter_mut().enumerate() {
+        let mut sums = [[0f32; LANES]; R];
+        for (tile, weights) in weights.iter().enumerate() {
+            for (position, values) in head.values(tile).chunks_exact(width).enumerate().take(LANES) {
+                let values = &values.as_chunks::<LANES>().0[part];
+                for row in 0..R {
+                    for lane in 0..LANES {
+                        sums[row][lane] = weights[row][position].mul_add(values[lane], sums[row][lane]);
+                    }
+                }
+            }
+        }
+        *mixed = sums;
+    }
+    mixed
+}
