@@ -7,13 +7,13 @@ use crate::schema::Type;
 use crate::secret;
 
 use super::companions::{OWN, refers};
-use super::literals::failing;
+use super::literals::{escape, failing};
 use super::names::Class;
 use super::places::PLACES;
 use super::references::{LINK, LINKING};
 use super::typed::{Form, Typed};
 
-/// Attributes that hold a policy as a document.
+/// Attributes that hold a policy as a document, beside those that say that they hold JSON.
 const POLICIES: [&str; 7] = [
     "policy",
     "assume_role_policy",
@@ -48,7 +48,7 @@ impl Typed<'_> {
                 _ => {}
             }
         }
-        if is_new && POLICIES.contains(&name) {
+        if is_new && (POLICIES.contains(&name) || name.ends_with("_json")) {
             return Some(self.policy(depth));
         }
         if form.narrow || is_new {
@@ -159,7 +159,9 @@ impl Typed<'_> {
         if super::provider_of(references.ty()) == "aws"
             && let Some(everywhere) = naming::everywhere(attribute)
         {
-            named.push(self.terminal(&format!("/{everywhere}/")));
+            let but: Vec<String> = but.iter().map(|text| escape(&super::hcl::quote(text))).collect();
+            let less = if but.is_empty() { String::new() } else { format!(" & ~/{}/", but.join("|")) };
+            named.push(self.terminal(&format!("/{everywhere}/{less}")));
         }
         if !heads.is_empty() {
             named.push(self.reference(&heads.join("|")));

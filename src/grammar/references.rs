@@ -269,10 +269,11 @@ impl References {
     /// where it says nothing of one.
     pub(super) fn likely(&self, attribute: &str) -> Option<String> {
         let (noun, by) = attribute.rsplit_once('_')?;
-        let telling: Vec<&str> = noun.split('_').filter(|word| !OPEN_WORDS.contains(word)).collect();
+        // The last word says what it is, those before which one: an `iam_certificate` is no role.
+        let telling = noun.split('_').rfind(|word| !OPEN_WORDS.contains(word));
         let fits = |head: &&str| {
             let ty = head.trim_start_matches(r"data\.").split('\\').next().unwrap_or_default();
-            telling.is_empty() || ty.split('_').skip(1).any(|word| telling.contains(&word))
+            telling.is_none_or(|telling| ty.split('_').skip(1).any(|word| word == telling))
         };
         let by = by.trim_end_matches('s');
         let heads: Vec<String> = self.fitting(Class::Text).filter(fits).filter_map(|head| narrowed(head, by)).collect();

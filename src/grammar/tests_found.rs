@@ -388,3 +388,16 @@ fn an_entry_of_a_map_is_added_to_those_that_stand() {
     let computed = "variable \"m\" {\n}\nresource \"google_compute_project_metadata\" \"a\" {\n  metadata = var.m\n}\n";
     assert_eq!(sentence(computed).only_sentence().unwrap(), None);
 }
+
+#[test]
+fn of_what_every_account_has_another_one_is_written() {
+    let administrator = "arn:aws:iam::aws:policy/AdministratorAccess";
+    let module = format!("resource \"aws_iam_role\" \"a\" {{\n  managed_policy_arns = [\"{administrator}\"]\n}}\n");
+    let way = [wanted("managed_policy_arns", Must::NotBe(vec![json!(administrator)]))];
+    let grammar = finding("aws_iam_role", &module, &[&way]).one_of_found(&[]).unwrap().unwrap();
+    let answer = |arn: &str| format!("resource \"aws_iam_role\" \"a\" {{\n  managed_policy_arns = [\"{arn}\"]\n}}");
+    assert!(accepts(&grammar, &answer("arn:aws:iam::aws:policy/ReadOnlyAccess")));
+    for refused in [administrator, "arn:aws:iam::123456789012:policy/made-up", "x"] {
+        assert!(!accepts(&grammar, &answer(refused)), "{refused}");
+    }
+}

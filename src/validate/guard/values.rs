@@ -16,7 +16,9 @@ use super::{Change, Guarded, pattern};
 
 /// Text that stands in for a value which somebody still has to supply.
 static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"(?i)\byour|\b(my|insert|enter|some)[-_ ]|replace|change_?me|\btodo\b|fixme|placeholder|<[a-z_ -]+>|x{4,}")
+    pattern(
+        r"(?i)\byour|\b(my|insert|enter|some)[-_ ]|replace|change_?me|\btodo\b|fixme|placeholder|<[a-z_ -]+>|x{4,}|\.{3}|…",
+    )
 });
 
 /// Words that stand in for a name, unless the module itself calls its things so.
@@ -163,6 +165,12 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
         if known(text) {
             continue;
         }
+        if is_no_address(name, text) {
+            refuse(format!("{text:?} is no address"));
+        }
+        if is_no_one_of(addr, name, text) {
+            refuse(format!("{text:?} is no {name}"));
+        }
         let example = || EXAMPLE.find(text).filter(|found| !known(found.as_str()));
         if let Some(found) = PLACEHOLDER.find(text).or_else(example) {
             refuse(format!("{:?} is a placeholder", found.as_str()));
@@ -213,6 +221,26 @@ fn is_range(text: &str) -> bool {
     let Ok(ip) = ip.parse::<IpAddr>() else { return false };
     let bits = if ip.is_ipv4() { 32 } else { 128 };
     prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|prefix| prefix <= bits))
+}
+
+/// Whether a text has the form of an address, or of a range of them, and is none. Versions may have that form too.
+fn is_no_address(argument: &str, text: &str) -> bool {
+    static FORM: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"^\d+(\.\d+){3,}(/\d+)*$|^[0-9a-fA-F:]*::[0-9a-fA-F:]*(/\d+)*$"));
+    FORM.is_match(text) && !is_range(text) && !argument.contains("version")
+}
+
+/// Whether an argument that says which role or kind it is says several, or one that there cannot be (Google Cloud docs, "Roles and
+/// permissions").
+fn is_no_one_of(addr: &BlockAddr, argument: &str, text: &str) -> bool {
+    static ROLE: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"^((projects|organizations)/[^/]+/)?roles/[A-Za-z0-9_.]+$"));
+    let is_of_google = addr.resource_type().is_some_and(|ty| ty.starts_with("google_") && ty.contains("_iam_"));
+    match argument {
+        "role" if is_of_google => !text.contains("${") && !ROLE.is_match(text),
+        "role" | "kind" => text.contains(','),
+        _ => false,
+    }
 }
 
 /// Whether an argument's value is the name of another thing. What the block itself is called is its own to say (`bucket` of
