@@ -1,6 +1,6 @@
 //! `caulk demo`: set-up and the main job on a small bundled module.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cache::Cache;
 use crate::exit::{ExitStatus, Failure};
@@ -27,6 +27,15 @@ pub struct Args {
     pub model: String,
 }
 
+/// Writes the bundled module into a folder.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(module: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(module)?;
+    FILES.iter().try_for_each(|(name, text)| std::fs::write(module.join(name), text))
+}
+
 /// Runs it. Findings that remain are no failure of the demo.
 ///
 /// # Errors
@@ -38,15 +47,14 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
         Failure::new(ExitStatus::Internal, format!("cannot write {}: {e}", module.display()))
             .hint("--out names another folder")
     };
-    std::fs::create_dir_all(&module).map_err(fail)?;
     for (name, text) in FILES {
         let path = module.join(name);
         if std::fs::read_to_string(&path).is_ok_and(|there| there != text) {
             let what = format!("{} is there already, with another content", path.display());
             return Err(Failure::new(ExitStatus::Usage, what).hint("--out names another folder"));
         }
-        std::fs::write(path, text).map_err(fail)?;
     }
+    write(&module).map_err(fail)?;
     let mut fix = fix::Args::of(module);
     fix.engine.model.clone_from(&args.model);
     fix.out = args.out.join("bundle");

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use clap::{Args as _, FromArgMatches as _};
+
 use crate::cache::Cache;
 use crate::engine::{self, Effort, Forced, Inputs, Job, LocalModel, Replay, Writer};
 use crate::exit::{ExitStatus, Failure};
@@ -58,6 +60,15 @@ pub struct Options {
     /// Take the answers from the audit.jsonl of an earlier run instead of the model, and prove them again
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
+}
+
+impl Options {
+    /// With all defaults, for a model.
+    pub fn of(model: &str) -> Self {
+        let command = Self::augment_args(clap::Command::new("run").no_binary_name(true));
+        let matches = command.get_matches_from(["--model", model]);
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
 }
 
 /// The name that stands for no model.

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, each with its arguments and what it runs.
 
 mod apply;
+mod bench;
 mod bundle;
 mod demo;
 mod doctor;
@@ -58,6 +59,8 @@ enum Command {
     Bundle(bundle::Args),
     /// Run cases, findings that are known, and count what was fixed
     Eval(eval::Args),
+    /// Measure how fast a model is on this machine
+    Bench(bench::Args),
     /// List, fetch, check and import models
     Model(model::Args),
     /// List, show and add providers' schemas
@@ -85,6 +88,7 @@ pub fn run(cli: &Cli) -> Result<ExitStatus, Failure> {
         Command::Apply(args) => apply::run(args),
         Command::Bundle(args) => bundle::run(args),
         Command::Eval(args) => eval::run(args, &cache()?, &progress),
+        Command::Bench(args) => bench::run(args, &cache()?, &progress),
         Command::Model(args) => model::run(args, &cache()?, &progress),
         Command::Schema(args) => schema::run(args, &cache()?),
         Command::Completions { shell } => {

@@ -148,6 +148,18 @@ impl Gguf {
             .ok_or_else(|| ModelError::MissingTensor { file: self.file.clone(), name: name.to_owned() })
     }
 
+    /// Bytes of all tensors that each token needs: of an embedding that is no output layer as well, it needs one row.
+    pub fn bytes_per_token(&self) -> u64 {
+        let is_looked_up = |name: &str| name == "token_embd.weight" && self.has_tensor("output.weight");
+        let needed = self.content.tensor_infos.iter().filter(|(name, _)| !is_looked_up(name));
+        needed
+            .map(|(_, info)| {
+                let blocks = info.shape.elem_count() / info.ggml_dtype.block_size();
+                (blocks * info.ggml_dtype.type_size()) as u64
+            })
+            .sum()
+    }
+
     /// Reads a tensor of a known shape, still quantised, onto a device.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ mod network;
 mod packed;
 mod rope;
 mod sampler;
+mod speed;
 mod tokenizer;
 
 #[cfg(test)]
@@ -49,6 +50,7 @@ pub use device::{device_name, parse_device, threads};
 pub use error::ModelError;
 pub use generate::{Generation, Prompt, Request, Session};
 pub use sampler::Sampling;
+pub use speed::Speeds;
 
 use chat::ChatTemplate;
 use gguf::Gguf;
@@ -63,6 +65,8 @@ pub struct Model {
     template: ChatTemplate,
     grammars: Grammars,
     load_seconds: f64,
+    /// Bytes of the weights that each token of an answer needs.
+    bytes_per_token: u64,
 }
 
 impl Model {
@@ -83,7 +87,9 @@ impl Model {
             || Grammars::new(&tokenizer, template.end_of_turn(), vocab),
             || Network::load(&gguf, config, device),
         );
+        let bytes_per_token = gguf.bytes_per_token();
         Ok(Self {
+            bytes_per_token,
             file: file.to_owned(),
             network: network?,
             tokenizer,

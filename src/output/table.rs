@@ -114,6 +114,15 @@ pub fn funnels(name: &str, funnels: &BTreeMap<String, Funnel>, style: Style) -> 
     rendered(&table) + "\n"
 }
 
+/// Two columns without a header: what is told, and the figure.
+pub fn figures(rows: &[[String; 2]], style: Style) -> String {
+    let mut table = table(style, &[]);
+    for row in rows {
+        table.add_row(row.iter().map(|text| Cell::new(one_line(text))));
+    }
+    rendered(&table)
+}
+
 fn row(run: &v1::Run, finding: &v1::Finding) -> Vec<Cell> {
     let fix = finding.fix.and_then(|number| run.fixes.get(number.checked_sub(1)?));
     let (outcome, colour) = match finding.outcome {

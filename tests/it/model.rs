@@ -10,7 +10,7 @@ use candle_core::{Device, Tensor};
 use candle_transformers::models::{quantized_llama, quantized_qwen2};
 use caulk::model::{ChatTurn, Model, Prompt, Request, Role, Sampling};
 
-use crate::common::{qwen, smollm2};
+use crate::common::{caulk, qwen, smollm2};
 
 const PROMPT: &str = "<|im_start|>user\nresource \"aws_s3_bucket\" \"data\" {\n  acl = \"public-read\"\n}<|im_end|>\n";
 
@@ -116,6 +116,21 @@ fn smollm2_answers_under_a_grammar() {
     let again = session.generate(&request).unwrap();
     assert_eq!(again.text, answer.text);
     assert!(again.stats.cached_tokens > 20, "{:?}", again.stats);
+}
+
+#[test]
+fn bench_prints_one_object() {
+    let file = smollm2();
+    let args = ["bench", "--model-only", "--rounds", "1", "--threads", "1", "--format", "json", "--model"];
+    let output = caulk().args(args).arg(&file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let measured: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for figure in
+        ["/prefill/256", "/prefill/1500", "/decode", "/forward_ms/8", "/mask_us", "/load_s", "/bandwidth_gb_s"]
+    {
+        assert!(measured.pointer(figure).and_then(|it| it.as_f64()).is_some_and(|it| it > 0.0), "{figure}: {measured}");
+    }
+    assert_eq!((&measured["threads"], &measured["end_to_end"]), (&1.into(), &serde_json::Value::Null));
 }
 
 /// Texts at which tokenizers part: runs of spaces, digits, contractions, composed letters, line ends, special tokens.

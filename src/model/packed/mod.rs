@@ -61,7 +61,7 @@ struct Groups<G, const LANES: usize> {
 }
 
 /// One block of columns of several rows.
-trait Group<const LANES: usize>: std::fmt::Debug + Send + Sync {
+trait Group<const LANES: usize>: Unpack + std::fmt::Debug + Send + Sync {
     /// The products of the rows with `M` inputs, of which the blocks are given from the first on.
     ///
     /// # Safety
@@ -69,7 +69,10 @@ trait Group<const LANES: usize>: std::fmt::Debug + Send + Sync {
     unsafe fn product<const M: usize>(groups: &[Self], inputs: [&[input::Block]; M]) -> [[f32; LANES]; M]
     where
         Self: Sized;
+}
 
+/// Some rows that stand side by side.
+trait Unpack {
     /// One row's values.
     fn unpack(&self, lane: usize) -> [f32; BLOCK];
 }

@@ -52,8 +52,8 @@ fn scale_and_minimum(block: &[u8; SIZE], part: usize) -> (u8, u8) {
     }
 }
 
-impl<const LANES: usize> Group<LANES> {
-    fn values(&self, lane: usize) -> [f32; BLOCK] {
+impl<const LANES: usize> super::Unpack for Group<LANES> {
+    fn unpack(&self, lane: usize) -> [f32; BLOCK] {
         std::array::from_fn(|column| {
             let (pair, half, four) = (column / 64, column / 32 % 2, column % 32 / 4);
             let part = pair * 2 + half;
@@ -111,10 +111,6 @@ impl super::Group<8> for Group<8> {
         }
         sums.map(|sum| store8(sum))
     }
-
-    fn unpack(&self, lane: usize) -> [f32; BLOCK] {
-        self.values(lane)
-    }
 }
 
 impl super::Group<16> for Group<16> {
@@ -160,9 +156,5 @@ impl super::Group<16> for Group<16> {
             }
         }
         sums.map(|sum| store16(sum))
-    }
-
-    fn unpack(&self, lane: usize) -> [f32; BLOCK] {
-        self.values(lane)
     }
 }

@@ -54,8 +54,8 @@ fn quant(block: &[u8; SIZE], column: usize) -> u8 {
     low | high << 4
 }
 
-impl<const LANES: usize> Group<LANES> {
-    fn values(&self, lane: usize) -> [f32; BLOCK] {
+impl<const LANES: usize> super::Unpack for Group<LANES> {
+    fn unpack(&self, lane: usize) -> [f32; BLOCK] {
         std::array::from_fn(|column| {
             let (part, four, byte) = (column / 16, column / 4 % 4, column % 4);
             let low = self.low[part * 2 + four / 2][lane][byte] >> (four % 2 * 4) & 15;
@@ -118,10 +118,6 @@ impl super::Group<8> for Group<8> {
         }
         sums.map(|sum| store8(sum))
     }
-
-    fn unpack(&self, lane: usize) -> [f32; BLOCK] {
-        self.values(lane)
-    }
 }
 
 impl super::Group<16> for Group<16> {
@@ -169,9 +165,5 @@ impl super::Group<16> for Group<16> {
             }
         }
         sums.map(|sum| store16(sum))
-    }
-
-    fn unpack(&self, lane: usize) -> [f32; BLOCK] {
-        self.values(lane)
     }
 }

@@ -38,8 +38,8 @@ pub(super) fn pack<const LANES: usize>(blocks: [&[u8; SIZE]; LANES]) -> Group<LA
     }
 }
 
-impl<const LANES: usize> Group<LANES> {
-    fn values(&self, lane: usize) -> [f32; BLOCK] {
+impl<const LANES: usize> super::Unpack for Group<LANES> {
+    fn unpack(&self, lane: usize) -> [f32; BLOCK] {
         std::array::from_fn(|column| {
             let quant = self.quants[column / 4][lane][column % 4] as i8;
             self.scales[column / 32][lane].to_f32() * f32::from(quant)
@@ -78,10 +78,6 @@ impl super::Group<8> for Group<8> {
         }
         sums.map(|sum| store8(sum))
     }
-
-    fn unpack(&self, lane: usize) -> [f32; BLOCK] {
-        self.values(lane)
-    }
 }
 
 impl super::Group<16> for Group<16> {
@@ -117,9 +113,5 @@ impl super::Group<16> for Group<16> {
             }
         }
         sums.map(|sum| store16(sum))
-    }
-
-    fn unpack(&self, lane: usize) -> [f32; BLOCK] {
-        self.values(lane)
     }
 }

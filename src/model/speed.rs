@@ -1,0 +1,228 @@
+//! How fast a model is on this machine, and how near that is to what the machine can do.
+//!
+//! In: a loaded model. Out: [`Speeds`]. Each figure is the median of some rounds, on text that looks like what the model is
+//! asked about. Reading the weights bounds the speed of an answer: each token needs all of them once.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::network::Cache;
+use super::{Model, ModelError, device_name};
+use crate::interrupt;
+
+/// Lengths of the prompts that are timed, tokens.
+const PROMPTS: [usize; 3] = [256, 512, 1500];
+/// Tokens of the passes that are timed.
+const PASSES: [usize; 5] = [1, 4, 8, 16, 32];
+/// Tokens that stand before a pass.
+const BEFORE: usize = 512;
+/// Tokens that are run in one pass of a prompt, as when answers are written.
+const CHUNK: usize = 256;
+/// Tokens of a timed answer.
+const ANSWER: usize = 16;
+/// Bytes that are read to measure the memory: many times what caches hold.
+const READ: usize = 1 << 30;
+
+const TEXT: &str = "resource \"aws_s3_bucket\" \"data\" {\n  bucket = \"data\"\n  acl    = \"public-read\"\n\n  tags = {\n    \
+                    Owner = \"platform\"\n  }\n}\n";
+
+/// Items of a block of HCL, in no order.
+const GRAMMAR: &str = r#"start: "resource \"aws_s3_bucket\" \"data\" {\n" item+ "}\n"
+item: "  " NAME " = " value "\n" | "  " NAME " {\n" ("    " NAME " = " value "\n")* "  }\n"
+value: STRING | NUMBER | "true" | "false" | "[" value ("," value)* "]"
+NAME: /[a-z][a-z0-9_]{0,30}/
+NUMBER: /[0-9]{1,9}/
+STRING: /"[^"\\$%\x00-\x1f]*"/
+"#;
+
+/// Speeds of a model.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Speeds {
+    /// Where it ran.
+    pub device: String,
+    /// Threads of the CPU.
+    pub threads: usize,
+    /// Tokens of a prompt a second, by its length in tokens.
+    pub prefill: BTreeMap<usize, f64>,
+    /// Tokens of an answer a second, one pass each, with the logits of the whole vocabulary, behind 512 tokens.
+    pub decode: f64,
+    /// Milliseconds of a pass over so many tokens, behind 512.
+    pub forward_ms: BTreeMap<usize, f64>,
+    /// Microseconds until it is known which tokens may come next.
+    pub mask_us: f64,
+    /// Seconds until the model was loaded.
+    pub load_s: f64,
+    /// The most memory that the process had so far, bytes; where the system tells.
+    pub peak_bytes: Option<u64>,
+    /// Bytes a second that all threads read from memory together, in units of 10^9.
+    pub bandwidth_gb_s: f64,
+    /// The share of that bandwidth that an answer uses, on a CPU.
+    pub bandwidth_share: Option<f64>,
+}
+
+impl Model {
+    /// Measures it; `rounds` for each figure. `told` hears what comes next.
+    ///
+    /// # Errors
+    /// When a computation fails, the context is too short, or the user interrupts.
+    pub fn speeds(&self, rounds: usize, told: &mut dyn FnMut(&str)) -> Result<Speeds, ModelError> {
+        let longest = PROMPTS.iter().chain([&(BEFORE + PASSES[PASSES.len() - 1])]).copied().max().unwrap_or_default();
+        let mut tokens = self.tokens(TEXT);
+        while tokens.len() < longest {
+            tokens.extend_from_within(..);
+        }
+        let mut prefill = BTreeMap::new();
+        for length in PROMPTS {
+            told(&format!("a prompt of {length} tokens"));
+            let seconds = median(rounds, || {
+                let mut cache = self.network.cache();
+                timed(|| self.run(&tokens[..length], &mut cache))
+            })?;
+            prefill.insert(length, length as f64 / seconds);
+        }
+        let mut cache = self.network.cache();
+        self.run(&tokens[..BEFORE], &mut cache)?;
+        let mut forward_ms = BTreeMap::new();
+        for length in PASSES {
+            told(&format!("a pass over {length} tokens"));
+            let seconds = median(rounds * 2, || {
+                cache.truncate(BEFORE);
+                timed(|| self.run(&tokens[BEFORE..BEFORE + length], &mut cache))
+            })?;
+            forward_ms.insert(length, seconds * 1e3);
+        }
+        told("an answer");
+        let seconds = median(rounds, || {
+            cache.truncate(BEFORE);
+            timed(|| {
+                for token in &tokens[BEFORE..BEFORE + ANSWER] {
+                    interrupt::check()?;
+                    let hidden = self.network.hidden(&[*token], &mut cache)?;
+                    self.network.head(&hidden)?.flatten_all()?.to_vec1::<f32>()?;
+                }
+                Ok(())
+            })
+        })?;
+        let decode = ANSWER as f64 / seconds;
+        told("which tokens may come next");
+        let mask_us = self.mask()? * 1e6;
+        told("the memory");
+        let bandwidth = bandwidth();
+        let is_cpu = self.device().is_cpu();
+        Ok(Speeds {
+            device: device_name(self.device()),
+            threads: rayon::current_num_threads(),
+            prefill,
+            decode,
+            forward_ms,
+            mask_us,
+            load_s: self.load_seconds(),
+            peak_bytes: peak(),
+            bandwidth_gb_s: bandwidth / 1e9,
+            bandwidth_share: is_cpu.then(|| decode * self.bytes_per_token as f64 / bandwidth),
+        })
+    }
+
+    /// Runs tokens as a prompt is run, until the outputs are there.
+    fn run(&self, tokens: &[u32], cache: &mut Cache) -> Result<(), ModelError> {
+        for chunk in tokens.chunks(CHUNK) {
+            interrupt::check()?;
+            // Taken to the CPU: a GPU works on while nobody asks.
+            self.network.hidden(chunk, cache)?.flatten_all()?.to_vec1::<f32>()?;
+        }
+        Ok(())
+    }
+
+    /// The median time of a mask along a text, seconds.
+    fn mask(&self) -> Result<f64, ModelError> {
+        let mut constraint = self.grammars().start(GRAMMAR)?;
+        let mut times = Vec::new();
+        for token in self.tokens(TEXT) {
+            let started = Instant::now();
+            constraint.allowed()?;
+            times.push(started.elapsed().as_secs_f64());
+            // What the grammar has not is left out: where it stands, it stays.
+            if constraint.admitted(&[token])?.is_empty() {
+                continue;
+            }
+            constraint.accept(&[token])?;
+            if constraint.is_done() {
+                break;
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(times.get(times.len() / 2).copied().unwrap_or_default())
+    }
+}
+
+/// The median of what `once` gives.
+fn median(rounds: usize, mut once: impl FnMut() -> Result<f64, ModelError>) -> Result<f64, ModelError> {
+    let mut times = (0..rounds.max(1)).map(|_| once()).collect::<Result<Vec<f64>, _>>()?;
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+/// Seconds that something takes.
+fn timed(work: impl FnOnce() -> Result<(), ModelError>) -> Result<f64, ModelError> {
+    let started = Instant::now();
+    work()?;
+    Ok(started.elapsed().as_secs_f64())
+}
+
+/// Bytes a second that all threads read together: the best of some rounds, as others may use the memory too.
+fn bandwidth() -> f64 {
+    let room = vec![1u64; READ / size_of::<u64>()];
+    let share = room.len().div_ceil(rayon::current_num_threads());
+    let round = |_| {
+        let started = Instant::now();
+        let sum: u64 =
+            room.par_chunks(share).map(|part| part.iter().fold(0, |sum: u64, word| sum.wrapping_add(*word))).sum();
+        assert_eq!(sum, room.len() as u64, "each word is read");
+        READ as f64 / started.elapsed().as_secs_f64()
+    };
+    (0..5).map(round).fold(0.0, f64::max)
+}
+
+/// The most memory that this process had, bytes (Linux, proc_pid_status(5), `VmHWM`).
+fn peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::super::fixture::{Fixture, written};
+    use super::*;
+    use candle_core::quantized::gguf_file::Value;
+
+    #[test]
+    fn every_figure_is_measured() {
+        let (_folder, path) = Fixture::new("qwen2").with("qwen2.context_length", Some(Value::U32(2048))).write();
+        let model = Model::load(&path, &Device::Cpu).unwrap();
+        let mut steps = Vec::new();
+        let speeds = model.speeds(1, &mut |step| steps.push(step.to_owned())).unwrap();
+        let lengths = |map: &BTreeMap<usize, f64>| map.keys().copied().collect::<Vec<_>>();
+        assert_eq!((lengths(&speeds.prefill), lengths(&speeds.forward_ms)), (PROMPTS.to_vec(), PASSES.to_vec()));
+        let figures = [speeds.decode, speeds.mask_us, speeds.load_s, speeds.bandwidth_gb_s];
+        let all = speeds.prefill.values().chain(speeds.forward_ms.values()).chain(&figures);
+        assert!(all.clone().all(|figure| figure.is_finite() && *figure > 0.0), "{speeds:?}");
+        assert!(speeds.bandwidth_share.is_some_and(|share| share > 0.0));
+        assert_eq!(steps.len(), PROMPTS.len() + PASSES.len() + 3);
+        let json = serde_json::to_value(&speeds).unwrap();
+        assert!(json["prefill"]["1500"].is_f64() && json["forward_ms"]["8"].is_f64(), "{json}");
+    }
+
+    #[test]
+    fn a_context_that_is_too_short_is_told() {
+        let (_folder, path) = written("llama");
+        let model = Model::load(&path, &Device::Cpu).unwrap();
+        assert!(matches!(model.speeds(1, &mut |_| ()), Err(ModelError::TooLong { .. })));
+    }
+}
