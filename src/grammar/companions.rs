@@ -219,6 +219,11 @@ pub(super) fn means(attribute: &str, ty: &str) -> bool {
     named || called.into_iter().any(|(known, _)| noun == *known || noun.ends_with(&format!("_{known}")))
 }
 
+/// Whether an attribute calls a block in a way of its own.
+pub(super) fn is_called_so(attribute: &str) -> bool {
+    CALLED.iter().any(|(known, _)| *known == attribute)
+}
+
 /// What attributes of a new block call by a word alone.
 pub(super) const CALLED_EXACTLY: [(&str, &str); 7] = [
     ("bucket", "aws_s3_bucket"),

@@ -6,7 +6,7 @@ use crate::rules::Must;
 use crate::schema::Type;
 use crate::secret;
 
-use super::companions::{OWN, refers};
+use super::companions::{OWN, is_called_so, refers};
 use super::literals::{escape, failing};
 use super::names::Class;
 use super::places::PLACES;
@@ -23,6 +23,9 @@ const POLICIES: [&str; 7] = [
     "policy_document",
     "resource_policy",
 ];
+
+/// A text of one word.
+const WORD: &str = r#"/"[A-Za-z0-9_.:@+*%=\/-]{1,80}"/"#;
 
 impl Typed<'_> {
     /// The expression for the values of a text attribute; `None` where it cannot be set to anything that makes sense.
@@ -80,6 +83,8 @@ impl Typed<'_> {
     /// A list of references to what an attribute means by its name.
     pub(super) fn meant_list(&mut self, name: &str, ty: &Type) -> Option<String> {
         match ty {
+            // One that says that it refers to something: `dns_servers` are addresses.
+            _ if !refers(name) && !is_called_so(name) => None,
             Type::List(inner) | Type::Set(inner)
                 if **inner == Type::String && self.references.given(name).is_empty() =>
             {
@@ -142,6 +147,12 @@ impl Typed<'_> {
     fn other_than(&mut self, texts: &[String], depth: usize) -> String {
         if texts.is_empty() {
             return self.text("STRING", depth);
+        }
+        // Where a word does not do, another word will.
+        if texts.iter().all(|text| !text.is_empty() && !text.contains(char::is_whitespace)) {
+            let other = self.none_of(WORD, texts);
+            let reference = self.references.terminal(Class::Text).map(|it| format!(" | {it}")).unwrap_or_default();
+            return format!("{other}{reference}");
         }
         let other = self.none_of("STRING", texts);
         self.text(&other, depth)

@@ -401,3 +401,27 @@ fn of_what_every_account_has_another_one_is_written() {
         assert!(!accepts(&grammar, &answer(refused)), "{refused}");
     }
 }
+
+#[test]
+fn where_a_word_does_not_do_another_word_is_written() {
+    let module = "resource \"azurerm_kubernetes_cluster\" \"a\" {\n  automatic_upgrade_channel = \"none\"\n}\n";
+    let way = [wanted("automatic_upgrade_channel", Must::NotBe(vec![json!("none")]))];
+    let grammar = finding("azurerm_kubernetes_cluster", module, &[&way]).one_of_found(&[]).unwrap().unwrap();
+    let answer = |text: &str| {
+        format!("resource \"azurerm_kubernetes_cluster\" \"a\" {{\n  automatic_upgrade_channel = \"{text}\"\n}}")
+    };
+    assert!(accepts(&grammar, &answer("stable")));
+    for refused in ["none", "none' # or", "stable or patch", ""] {
+        assert!(!accepts(&grammar, &answer(refused)), "{refused}");
+    }
+}
+
+#[test]
+fn a_list_that_only_sounds_like_a_type_names_none() {
+    let module = "resource \"azurerm_virtual_network\" \"a\" {\n  dns_servers = [\"8.8.8.8\"]\n}\n\
+        resource \"azurerm_virtual_network_dns_servers\" \"a\" {\n}\n";
+    let way = [wanted("dns_servers", Must::Exist)];
+    let grammar = finding("azurerm_virtual_network", module, &[&way]).one_of_found(&[]).unwrap().unwrap();
+    let answer = |ip: &str| format!("resource \"azurerm_virtual_network\" \"a\" {{\n  dns_servers = [\"{ip}\"]\n}}");
+    assert!(accepts(&grammar, &answer("10.0.0.4")));
+}
