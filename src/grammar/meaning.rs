@@ -24,9 +24,6 @@ const POLICIES: [&str; 7] = [
     "resource_policy",
 ];
 
-/// A text of one word.
-const WORD: &str = r#"/"[A-Za-z0-9_.:@+*%=\/-]{1,80}"/"#;
-
 impl Typed<'_> {
     /// The expression for the values of a text attribute; `None` where it cannot be set to anything that makes sense.
     pub(super) fn text_of(&mut self, name: &str, required: bool, depth: usize, form: &Form<'_>) -> Option<String> {
@@ -150,7 +147,11 @@ impl Typed<'_> {
         }
         // Where a word does not do, another word will.
         if texts.iter().all(|text| !text.is_empty() && !text.contains(char::is_whitespace)) {
-            let other = self.none_of(WORD, texts);
+            // More letters behind a word make no other word; a version may go on.
+            let plain = texts.iter().filter(|text| text.chars().all(|c| c.is_ascii_alphabetic()));
+            let plain: Vec<&str> = plain.map(String::as_str).collect();
+            let but = if plain.is_empty() { String::new() } else { format!(" & ~/\"({})[^\"]*\"/", plain.join("|")) };
+            let other = self.none_of(&format!("/\"[A-Za-z0-9_.:@+*%=\\/-]{{1,80}}\"/{but}"), texts);
             let reference = self.references.terminal(Class::Text).map(|it| format!(" | {it}")).unwrap_or_default();
             return format!("{other}{reference}");
         }
