@@ -294,7 +294,10 @@ impl Knowledge {
             .filter(|(path, _)| path.rsplit('.').next() == Some(attribute))
             .flat_map(|(_, values)| values)
             .for_each(|value| strings(value, &mut held));
-        values.filter_map(|given| given.value.as_deref()).chain(held.iter().map(String::as_str)).any(|it| it == text)
+        values
+            .filter_map(|given| given.value.as_deref())
+            .chain(held.iter().map(String::as_str))
+            .any(|it| is_named(it, text))
     }
 
     /// The texts that the user has given: whoever writes one has not made it up.
@@ -303,10 +306,21 @@ impl Knowledge {
     }
 }
 
+/// What stands for the target's name in a text.
+const NAME: &str = "{name}";
+
+/// Whether a text is a given one, with whatever name.
+fn is_named(given: &str, text: &str) -> bool {
+    match given.split_once(NAME) {
+        Some((before, behind)) => text.strip_prefix(before).is_some_and(|rest| rest.ends_with(behind)),
+        None => given == text,
+    }
+}
+
 /// A value with the name in its texts.
 fn with_name(value: &Value, name: &str) -> Value {
     match value {
-        Value::String(text) => Value::String(text.replace("{name}", name)),
+        Value::String(text) => Value::String(text.replace(NAME, name)),
         Value::Array(values) => values.iter().map(|value| with_name(value, name)).collect(),
         Value::Object(entries) => entries.iter().map(|(key, value)| (key.clone(), with_name(value, name))).collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
@@ -380,6 +394,7 @@ mod tests {
     fn the_house_of_the_user_speaks_last() {
         let tags = "[[block]]\ntypes = [\"aws_*\"]\nholds = { tags = [{ Owner = \"sec\" }], cidr_block = [\"10.9.0.0/16\"] }\n\
                     [[note]]\nrules = [\"CKV_AWS_*\"]\ntypes = \"aws_*\"\ntext = \"Ask the network team.\"\n\
+                    [[block]]\ntypes = \"aws_cloudwatch_log_group\"\nholds = { name = [\"log-{name}-x\"] }\n\
                     [[never]]\ntypes = \"aws_eip\"\nwhy = \"Addresses are ordered.\"\n";
         let keys = "[[value]]\nattribute = \"kms_key_id\"\ntypes = [\"aws_*\"]\nvalue = \"arn:aws:kms:x\"\n";
         let own = "[[value]]\nattribute = [\"kms_*\"]\nexpression = \"data.aws_kms_key.main.arn\"\n";
@@ -388,7 +403,10 @@ mod tests {
         assert_eq!(values("aws_ebs_volume", "kms_key_id"), ["data.aws_kms_key.main.arn", "\"arn:aws:kms:x\""]);
         assert_eq!(values("google_sql", "kms_key_id"), ["data.aws_kms_key.main.arn"]);
         assert!(values("aws_ebs_volume", "name").is_empty());
-        assert_eq!(known.texts(), ["10.9.0.0/16", "sec", "arn:aws:kms:x"].map(str::to_owned).as_slice());
+        assert_eq!(
+            known.texts(),
+            ["10.9.0.0/16", "sec", "log-{name}-x", "arn:aws:kms:x"].map(str::to_owned).as_slice()
+        );
         let vpc = known.wants_of("aws_vpc", &["aws_instance"], "a");
         assert!(vpc.contains(&Wanted::new(vec!["cidr_block".into()], Must::Be(vec![json!("10.9.0.0/16")]))));
         assert_eq!(vpc.len(), 2);
@@ -396,6 +414,8 @@ mod tests {
         assert_eq!(known.notes("CKV2_AWS_1", "aws_vpc").count(), 0);
         assert_eq!(known.never("aws_eip"), Some("Addresses are ordered."));
         assert_eq!(known.never("aws_vpc"), None);
+        assert!(known.gives("aws_cloudwatch_log_group", "name", "log-a-x"));
+        assert!(!known.gives("aws_cloudwatch_log_group", "name", "other-a-x"));
         assert_ne!(known.sha256(), Knowledge::load(&[], None).unwrap().sha256());
     }
 

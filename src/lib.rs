@@ -12,6 +12,8 @@
 pub mod digest;
 pub mod exit;
 pub mod interrupt;
+mod naming;
+mod pattern;
 pub mod process;
 pub mod progress;
 pub mod secret;
@@ -46,7 +48,6 @@ pub mod validate;
 // The loop over findings, and what comes out.
 pub mod engine;
 pub mod eval;
-mod naming;
 pub mod outcome;
 pub mod output;
 

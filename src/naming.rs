@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::pattern::pattern;
+
 static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
     let ends = "ids?|arns?|self_link|bucket|bucket_name|kms_key|kms_key_name|key_ring|instance_profile|subnetwork|\
                 security_groups|log_group_name|[a-z]+_group_name|key_vault_name|storage_account_name|role_name";
@@ -47,11 +49,6 @@ pub fn everywhere(argument: &str) -> Option<&'static str> {
         _ if argument.contains("key") => Some(r#""alias\/aws\/[a-z0-9-]+""#),
         _ => None,
     }
-}
-
-#[expect(clippy::expect_used, reason = "the patterns are constants, compiled in every test run")]
-fn pattern(text: &str) -> Regex {
-    Regex::new(text).expect("a pattern that compiles")
 }
 
 #[cfg(test)]

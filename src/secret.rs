@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::pattern::pattern;
+
 static NAME: LazyLock<Regex> = LazyLock::new(|| {
     let names = "password|passwd|passphrase|secret|secret_(key|string|data|value)|private_key|access_key|account_key|\
                  shared_key|psk|api_key|token|credentials|connection_string";
@@ -27,11 +29,6 @@ pub fn is_name_of_text(argument: &str) -> bool {
 /// Whether a secret stands in a text: a key of AWS, a private key, a token of GitHub.
 pub fn is_in(text: &str) -> bool {
     FORM.is_match(text)
-}
-
-#[expect(clippy::expect_used, reason = "the patterns are constants, compiled in every test run")]
-fn pattern(text: &str) -> Regex {
-    Regex::new(text).expect("a pattern that compiles")
 }
 
 #[cfg(test)]

@@ -26,7 +26,8 @@ pub struct Args {
     /// Where the model runs: cpu, cuda:N, metal
     #[arg(long, default_value = "cpu")]
     pub device: String,
-    /// Threads of the CPU [default: as many as there are cores]
+    /// Threads of the CPU's kernels [default: as many as there are cores]; what they do not run, candle does, on as many as
+    /// `CANDLE_NUM_THREADS` says
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
     /// Rounds that the median of each figure is taken of

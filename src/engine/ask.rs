@@ -65,12 +65,17 @@ impl Question {
         let Ok(file) = SourceFile::parse(self.case.file.clone(), answer.as_bytes().to_vec()) else {
             return Ok(Vec::new());
         };
+        let told = [&self.wish, &self.target.text, &self.related];
+        let is_told = |text: &&str| told.iter().any(|told| told.contains(*text));
         let mut guesses = Vec::new();
         if let Some(block) = file.body().blocks().next() {
             for (path, attribute) in block.body.by_path() {
-                let Some(text) = attribute.as_str() else { continue };
-                let told = self.wish.contains(text) || self.target.text.contains(text) || self.related.contains(text);
-                if !told && (this.is_free() || open.contains(&path)) {
+                if !this.is_free() && !open.contains(&path) {
+                    continue;
+                }
+                let elements = attribute.literals().unwrap_or_default();
+                let texts = attribute.as_str().into_iter().chain(elements.iter().filter_map(|text| text.as_str()));
+                for text in texts.filter(|text| !is_told(text)) {
                     guesses
                         .push(format!("{}: whether `{path}` is to be {text:?} is a person's choice", self.case.block));
                 }

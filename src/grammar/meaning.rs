@@ -42,10 +42,11 @@ impl Typed<'_> {
         }
         // It is wanted because of the block that it leads to.
         if must_be.is_some() && self.references.links() {
-            match is_new {
-                _ if (is_new || form.narrow) && self.references.leads(name) => return self.link(name),
-                false if form.narrow => return Some(format!("{LINK} | {LINKING}")),
-                _ => {}
+            if (is_new || form.narrow) && self.references.leads(name) {
+                return self.link(name);
+            }
+            if !is_new && form.narrow {
+                return Some(format!("{LINK} | {LINKING}"));
             }
         }
         if is_new && (POLICIES.contains(&name) || name.ends_with("_json")) {
@@ -77,30 +78,31 @@ impl Typed<'_> {
         })
     }
 
-    /// A list of references to what an attribute means by its name.
-    pub(super) fn meant_list(&mut self, name: &str, ty: &Type) -> Option<String> {
-        match ty {
-            // One that says that it refers to something: `dns_servers` are addresses.
-            _ if !refers(name) && !is_called_so(name) => None,
-            Type::List(inner) | Type::Set(inner)
-                if **inner == Type::String && self.references.given(name).is_empty() =>
-            {
-                let one = self.references.meant(name, None).map(|heads| self.reference(&heads))?;
-                Some(format!("\"[\" {one} (\", \" {one})* \"]\""))
-            }
-            _ => None,
-        }
-    }
-
-    /// A list of what names other things.
-    pub(super) fn named_list(&mut self, name: &str, ty: &Type, depth: usize, form: &Form<'_>) -> Option<String> {
+    /// A list of what names other things: what the user has given for it, in a narrow form or a new block references to what
+    /// the attribute means, else what it may mean. `None` where it holds no such names.
+    pub(super) fn names_of(&mut self, name: &str, ty: &Type, depth: usize, form: &Form<'_>) -> Option<String> {
         let is_texts = matches!(ty, Type::List(inner) | Type::Set(inner) if **inner == Type::String);
-        if !is_texts || !naming::names_another(self.references.ty(), depth == 1, name) {
+        // Only where it says that it refers to something: `dns_servers` are addresses.
+        if !is_texts || !refers(name) && !is_called_so(name) {
             return None;
         }
-        let one = self.named(name, &failing(form.must_be(name), name, form.over))?;
-        let list = self.references.terminal(Class::List).map(|t| format!(" | {t}")).unwrap_or_default();
-        Some(format!("{}{list}", self.several(&one, depth)))
+        let given = self.references.given(name);
+        if let Some(first) = given.first() {
+            // An expression may be a list of its own.
+            let whole = if first.starts_with('"') { String::new() } else { format!(" | {}", super::hcl::quote(first)) };
+            return Some(self.several(&super::hcl::quote(first), depth) + &whole);
+        }
+        let meant = if form.narrow || form.over.is_none() { self.references.meant(name, None) } else { None };
+        let (one, whole) = match meant {
+            Some(heads) => (self.reference(&heads), None),
+            None if naming::names_another(self.references.ty(), depth == 1, name) => {
+                let named = self.named(name, &failing(form.must_be(name), name, form.over))?;
+                (named, self.references.terminal(Class::List))
+            }
+            None => return None,
+        };
+        let whole = whole.map(|list| format!(" | {list}")).unwrap_or_default();
+        Some(self.several(&one, depth) + &whole)
     }
 
     /// What a text of a new block may be, where its name says: `Some(None)` where that is nothing.
@@ -147,9 +149,10 @@ impl Typed<'_> {
         }
         // Where a word does not do, another word will.
         if texts.iter().all(|text| !text.is_empty() && !text.contains(char::is_whitespace)) {
-            // More letters behind a word make no other word; a version may go on.
+            // More letters behind a word, or larger ones, make no other word; a version may go on.
             let plain = texts.iter().filter(|text| text.chars().all(|c| c.is_ascii_alphabetic()));
-            let plain: Vec<&str> = plain.map(String::as_str).collect();
+            let either = |c: char| format!("[{}{}]", c.to_ascii_lowercase(), c.to_ascii_uppercase());
+            let plain: Vec<String> = plain.map(|text| text.chars().map(either).collect()).collect();
             let but = if plain.is_empty() { String::new() } else { format!(" & ~/\"({})[^\"]*\"/", plain.join("|")) };
             let other = self.none_of(&format!("/\"[A-Za-z0-9_.:@+*%=\\/-]{{1,80}}\"/{but}"), texts);
             let reference = self.references.terminal(Class::Text).map(|it| format!(" | {it}")).unwrap_or_default();

@@ -11,6 +11,7 @@
 
 mod companions;
 mod documents;
+mod fit;
 mod hcl;
 mod literals;
 mod meaning;

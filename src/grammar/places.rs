@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use hcl_edit::expr::Expression;
 use regex::Regex;
 
+use crate::pattern::pattern;
 use crate::source::{Attribute, Block, BlockAddr, references_of};
 
 use super::provider_of;
@@ -98,8 +99,7 @@ fn plain(attribute: &Attribute) -> Option<String> {
     let is_plain = match &attribute.expr {
         Expression::String(_) => true,
         Expression::Traversal(_) => {
-            static OWN: LazyLock<Regex> =
-                LazyLock::new(|| Regex::new(r"\b(each|count|self)\.").expect("a constant pattern is sound"));
+            static OWN: LazyLock<Regex> = LazyLock::new(|| pattern(r"\b(each|count|self)\."));
             !OWN.is_match(&attribute.expr.to_string())
         }
         _ => false,

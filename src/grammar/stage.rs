@@ -15,10 +15,11 @@ use crate::schema::{self, Schemas};
 use crate::source::{Block, BlockAddr, Body, RelPath, SourceFile, references};
 
 use super::companions::{Followers, New, leading_from_inside, leading_to, linkable};
+use super::fit;
 use super::names::Names;
 use super::references::References;
 use super::secrets;
-use super::typed::{self, Typed};
+use super::typed::Typed;
 use super::{Asked, Going, Grammar, Shapes, hcl, provider_of};
 
 /// Found ways that an answer may choose from, at most.
@@ -50,7 +51,7 @@ pub(super) struct Context {
 impl Context {
     fn schema_of(&self, block: &BlockAddr) -> Option<schema::Block> {
         let body = (*block == self.target).then_some(&self.body);
-        Some(typed::with_blocks(self.schemas.of(block)?, body.as_slice()))
+        Some(fit::with_blocks(self.schemas.of(block)?, body.as_slice()))
     }
 
     /// The same, and of the target what is supposed where there is no schema.
@@ -62,7 +63,7 @@ impl Context {
     /// With the ways that can be written with what the schemas have. Of others nothing is known, so they hold to nothing.
     pub(super) fn with_ways_that_fit(self) -> Self {
         let references = References::new(&self.names, &self.schemas, &self.target, &self.new_blocks());
-        let fit = |way: &Way| {
+        let fitting = |way: &Way| {
             let target = fit_all(&way.target, &self.schema_or_supposed(&self.target)?)?;
             self.fit_inside(&target, &references).then_some(())?;
             let companion = |companion: &Companion| {
@@ -73,9 +74,9 @@ impl Context {
             let companions = way.companions.iter().map(companion).collect::<Option<Vec<_>>>()?;
             Some(Way { target, companions, ..Way::default() })
         };
-        let ways = self.ways.iter().filter_map(fit).collect();
+        let ways = self.ways.iter().filter_map(fitting).collect();
         let mut found: Vec<Way> = Vec::new();
-        for way in self.found.iter().filter_map(fit) {
+        for way in self.found.iter().filter_map(fitting) {
             if !found.contains(&way) {
                 found.push(way);
             }
@@ -153,7 +154,7 @@ impl Context {
 }
 
 pub(super) fn fit_all(wanted: &[Wanted], schema: &schema::Block) -> Option<Vec<Wanted>> {
-    wanted.iter().map(|wanted| typed::fit(wanted, schema)).collect()
+    wanted.iter().map(|wanted| fit::fit(wanted, schema)).collect()
 }
 
 /// The first stage: the override.
@@ -317,7 +318,7 @@ pub(super) fn stage(
         let added_for: Vec<&str> = added_for.into_iter().filter_map(BlockAddr::resource_type).collect();
         let known = context.knowledge.wants_of(ty, &added_for, new.name);
         let house = context.house.wants_of(ty).iter().cloned().chain(known);
-        let house = house.filter_map(|more| typed::fit(&more, schema));
+        let house = house.filter_map(|more| fit::fit(&more, schema));
         let new: Vec<Wanted> = house.filter(|more| !wanted.iter().any(|known| known.path == more.path)).collect();
         new.into_iter().for_each(|more| more.join(&mut wanted));
     }

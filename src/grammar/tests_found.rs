@@ -411,7 +411,7 @@ fn where_a_word_does_not_do_another_word_is_written() {
         format!("resource \"azurerm_kubernetes_cluster\" \"a\" {{\n  automatic_upgrade_channel = \"{text}\"\n}}")
     };
     assert!(accepts(&grammar, &answer("stable")));
-    for refused in ["none", "none2", "none' # or", "stable or patch", ""] {
+    for refused in ["none", "None", "none2", "none' # or", "stable or patch", ""] {
         assert!(!accepts(&grammar, &answer(refused)), "{refused}");
     }
 }

@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::pattern::pattern;
+
 use super::references::References;
 use super::typed::Typed;
 
@@ -16,9 +18,7 @@ const RANGES: &str =
 const LOCAL_RANGES: &str = r#"/"fd[0-9a-f]{2}:[0-9a-f]{4}:[0-9a-f]{4}::\/48"/"#;
 
 /// Attributes of others that hold ranges.
-#[expect(clippy::expect_used, reason = "a constant, compiled in every test run")]
-static OF_RANGES: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new("cidr|address_prefix|address_space|ip_range").expect("a pattern that compiles"));
+static OF_RANGES: LazyLock<Regex> = LazyLock::new(|| pattern("cidr|address_prefix|address_space|ip_range"));
 
 /// Whether an attribute says which addresses may come.
 pub(super) fn is_of_ranges(attribute: &str) -> bool {

@@ -42,14 +42,6 @@ pub fn device_name(device: &Device) -> String {
     }
 }
 
-/// Threads that the model's computation takes, and cores that this process may use. Where the first is larger, a run
-/// is many times slower; `CANDLE_NUM_THREADS` sets it.
-pub fn threads() -> (usize, usize) {
-    let set = std::env::var("CANDLE_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|&n| n > 0);
-    let taken = set.unwrap_or_else(candle_core::utils::get_num_threads);
-    (taken, std::thread::available_parallelism().map_or(1, usize::from))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

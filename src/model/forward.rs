@@ -14,7 +14,7 @@ use super::ModelError;
 use super::attention::{Attention, Pass};
 use super::config::Config;
 use super::gguf::Gguf;
-use super::kv::KvCache;
+use super::kv::{KvCache, LayerCache};
 use super::linear::Linear;
 use super::rope::Rope;
 
@@ -80,8 +80,8 @@ impl Transformer {
     }
 
     /// An empty cache for this network.
-    pub fn cache(&self) -> KvCache {
-        KvCache::new(&self.config, &self.device)
+    pub fn cache(&self) -> KvCache<LayerCache> {
+        KvCache::new(self.config.layers, || LayerCache::new(&self.config, &self.device))
     }
 
     /// Runs `tokens` behind those in the cache and gives what the last norm makes of each: `[n, width]`, for
@@ -89,7 +89,7 @@ impl Transformer {
     ///
     /// # Errors
     /// When they do not fit into the context, or the computation fails; the cache is then as before.
-    pub fn hidden(&self, tokens: &[u32], cache: &mut KvCache) -> std::result::Result<Tensor, ModelError> {
+    pub fn hidden(&self, tokens: &[u32], cache: &mut KvCache<LayerCache>) -> std::result::Result<Tensor, ModelError> {
         let (start, n) = (cache.len(), tokens.len());
         if start + n > self.config.context {
             return Err(ModelError::TooLong { tokens: start + n, context: self.config.context });

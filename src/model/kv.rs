@@ -12,21 +12,15 @@ const STEP: usize = 512;
 /// A forward pass writes behind them and moves the length only when it is through, so a pass that fails half-way
 /// leaves the cache as it was. Cutting back is free; what stands behind the length is written over.
 #[derive(Debug)]
-pub struct KvCache {
-    layers: Vec<LayerCache>,
+pub struct KvCache<L> {
+    layers: Vec<L>,
     len: usize,
 }
 
-impl KvCache {
-    /// An empty cache. It takes room as it grows.
-    pub fn new(config: &Config, device: &Device) -> Self {
-        let layer = || LayerCache {
-            shape: (config.kv_heads, config.head_width),
-            context: config.context,
-            store: None,
-            device: device.clone(),
-        };
-        Self { layers: (0..config.layers).map(|_| layer()).collect(), len: 0 }
+impl<L> KvCache<L> {
+    /// An empty cache of so many layers. They take room as they grow.
+    pub fn new(layers: usize, layer: impl Fn() -> L) -> Self {
+        Self { layers: (0..layers).map(|_| layer()).collect(), len: 0 }
     }
 
     /// Positions in the cache.
@@ -45,12 +39,12 @@ impl KvCache {
     }
 
     /// The layers, in order.
-    pub fn layers_mut(&mut self) -> &mut [LayerCache] {
+    pub fn layers_mut(&mut self) -> &mut [L] {
         &mut self.layers
     }
 }
 
-/// Keys and values of one layer, each `[kv heads, room, head width]`.
+/// Keys and values of one layer on candle's devices, each `[kv heads, room, head width]`.
 #[derive(Debug)]
 pub struct LayerCache {
     shape: (usize, usize),
@@ -60,6 +54,12 @@ pub struct LayerCache {
 }
 
 impl LayerCache {
+    /// Nothing yet.
+    pub fn new(config: &Config, device: &Device) -> Self {
+        let shape = (config.kv_heads, config.head_width);
+        Self { shape, context: config.context, store: None, device: device.clone() }
+    }
+
     /// Writes keys and values (`[kv heads, n, head width]`, contiguous) at positions `at..at + n` and gives those of all
     /// positions up to `at + n`, as views.
     pub fn write(&mut self, at: usize, keys: &Tensor, values: &Tensor) -> Result<(Tensor, Tensor)> {

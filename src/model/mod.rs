@@ -11,7 +11,7 @@
 //!
 //! The CPU's kernels run on rayon's pool, of `RAYON_NUM_THREADS` threads, else of as many as there are cores. candle, which runs
 //! all other networks and devices, sizes a pool of its own from `CANDLE_NUM_THREADS`, else `RAYON_NUM_THREADS`, else the number
-//! of physical cores. Its workers spin between operations: more threads than free cores is a collapse, not a gain. See [`threads`].
+//! of physical cores. Its workers spin between operations: more threads than free cores is a collapse, not a gain.
 
 mod attention;
 mod chat;
@@ -46,7 +46,7 @@ use candle_core::Device;
 pub use chat::{ChatTurn, Role};
 pub use config::{Architecture, Config};
 pub use constraint::{Constraint, Grammars};
-pub use device::{device_name, parse_device, threads};
+pub use device::{device_name, parse_device};
 pub use error::ModelError;
 pub use generate::{Generation, Prompt, Request, Session};
 pub use sampler::Sampling;

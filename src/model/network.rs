@@ -7,7 +7,7 @@ use super::config::Config;
 use super::cpu;
 use super::forward::Transformer;
 use super::gguf::Gguf;
-use super::kv::KvCache;
+use super::kv::{KvCache, LayerCache};
 
 /// A network's weights.
 pub enum Network {
@@ -23,7 +23,7 @@ pub enum Cache {
     /// Of a [`Network::Packed`].
     Packed(cpu::Cache),
     /// Of a [`Network::Candle`].
-    Candle(KvCache),
+    Candle(KvCache<LayerCache>),
 }
 
 impl Network {

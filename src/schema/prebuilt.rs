@@ -18,6 +18,8 @@ use rayon::prelude::*;
 use regex::Regex;
 use serde::Deserialize;
 
+use crate::pattern::pattern;
+
 use super::pack::{Head, Pack};
 use super::{Attribute, Block, Kind, NestedBlock, Nesting, SchemaError, Type, Usage};
 
@@ -143,10 +145,6 @@ struct Patterns {
     stored: Regex,
     shape: Regex,
     documentation: Regex,
-}
-
-fn pattern(text: &str) -> Regex {
-    Regex::new(text).expect("a constant pattern is sound")
 }
 
 /// What stands in one folder's TypeScript.

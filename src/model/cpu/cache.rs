@@ -1,52 +1,21 @@
-//! The key/value cache on the CPU, laid out for attention.
+//! Keys and values of one layer on the CPU, laid out for attention.
 
 use crate::model::config::Config;
 use crate::model::lanes::LANES;
-
-/// Keys and values of all layers for the first [`len`](Self::len) positions.
-///
-/// A forward pass writes behind them and moves the length only when it is through, so a pass that fails half-way
-/// leaves the cache as it was. Cutting back is free; what stands behind the length is written over.
-#[derive(Debug)]
-pub struct Cache {
-    layers: Vec<LayerCache>,
-    len: usize,
-}
-
-impl Cache {
-    /// An empty cache. It takes room as it grows.
-    pub fn new(config: &Config) -> Self {
-        let head = || Head { keys: Vec::new(), values: Vec::new(), width: config.head_width };
-        let layer = || LayerCache { heads: (0..config.kv_heads).map(|_| head()).collect() };
-        Self { layers: (0..config.layers).map(|_| layer()).collect(), len: 0 }
-    }
-
-    /// Positions in the cache.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Forgets all positions from `len` on.
-    pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-    }
-
-    /// A pass over `n` more tokens has written all layers.
-    pub fn advance(&mut self, n: usize) {
-        self.len += n;
-    }
-
-    /// The layers, in order.
-    pub fn layers_mut(&mut self) -> &mut [LayerCache] {
-        &mut self.layers
-    }
-}
 
 /// Keys and values of one layer.
 #[derive(Debug)]
 pub struct LayerCache {
     /// By key/value head.
     pub heads: Vec<Head>,
+}
+
+impl LayerCache {
+    /// Nothing yet.
+    pub fn new(config: &Config) -> Self {
+        let head = || Head { keys: Vec::new(), values: Vec::new(), width: config.head_width };
+        Self { heads: (0..config.kv_heads).map(|_| head()).collect() }
+    }
 }
 
 /// Keys and values of one head.

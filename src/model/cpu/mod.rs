@@ -15,11 +15,15 @@ use rayon::prelude::*;
 use super::ModelError;
 use super::config::{Architecture, Config};
 use super::gguf::Gguf;
+use super::kv::KvCache;
 use super::lanes::{self, Kernel, LANES};
 use super::packed::{self, Input, Packed};
 use super::rope::Rope;
 
-pub use cache::Cache;
+use cache::LayerCache;
+
+/// What attention needs of the tokens that have been run.
+pub type Cache = KvCache<LayerCache>;
 
 /// A network's weights.
 pub struct Network {
@@ -101,7 +105,7 @@ impl Network {
 
     /// An empty cache for this network.
     pub fn cache(&self) -> Cache {
-        Cache::new(&self.config)
+        KvCache::new(self.config.layers, || LayerCache::new(&self.config))
     }
 
     /// Runs `tokens` behind those in the cache and gives what the last norm makes of each, `[n, width]`.
@@ -142,14 +146,7 @@ impl Network {
     }
 
     /// From `part` into the stream.
-    fn attention(
-        &self,
-        layer: &Layer,
-        turns: &[(f32, f32)],
-        start: usize,
-        cache: &mut cache::LayerCache,
-        work: &mut Work,
-    ) {
+    fn attention(&self, layer: &Layer, turns: &[(f32, f32)], start: usize, cache: &mut LayerCache, work: &mut Work) {
         let &Config { heads, kv_heads, head_width, width, .. } = &self.config;
         let n = work.stream.len() / width;
         work.query.resize(n * heads * head_width, 0.0);

@@ -16,6 +16,7 @@ mod q8;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use candle_core::quantized::{GgmlDType, QTensor};
@@ -245,21 +246,23 @@ impl Room {
 }
 
 /// Where a matrix's products go, `[n, rows]`: threads write what is theirs.
-struct Target {
+struct Target<'a> {
     at: *mut f32,
     inputs: usize,
     rows: usize,
     lanes: usize,
+    borrowed: PhantomData<&'a mut [f32]>,
 }
 
 // SAFETY: threads write the columns of different groups, which share no value.
-unsafe impl Sync for Target {}
+unsafe impl Sync for Target<'_> {}
 
-impl Target {
-    fn new(matrix: &Packed, input: &Input, out: &mut [f32]) -> Self {
+impl<'a> Target<'a> {
+    fn new(matrix: &Packed, input: &Input, out: &'a mut [f32]) -> Self {
         assert_eq!(input.columns(), matrix.columns, "inputs as wide as the matrix");
         assert_eq!(out.len(), input.len() * matrix.rows, "room for each product");
-        Self { at: out.as_mut_ptr(), inputs: input.len(), rows: matrix.rows, lanes: matrix.lanes }
+        let (rows, lanes) = (matrix.rows, matrix.lanes);
+        Self { at: out.as_mut_ptr(), inputs: input.len(), rows, lanes, borrowed: PhantomData }
     }
 
     /// Writes a group's products with some of the inputs, from the `first` on.
@@ -268,8 +271,7 @@ impl Target {
         assert!(row < self.rows && first + products.len() / self.lanes <= self.inputs);
         let there = self.lanes.min(self.rows - row);
         for (index, values) in products.chunks_exact(self.lanes).enumerate() {
-            // SAFETY: these rows of this input are inside of what `new` has seen to be there; it stays borrowed as long as
-            // its caller runs, and that ends with the last thread.
+            // SAFETY: these rows of this input are inside of what `new` has seen to be there, and that stays borrowed.
             unsafe {
                 let at = self.at.add((first + index) * self.rows + row);
                 std::ptr::copy_nonoverlapping(values.as_ptr(), at, there);

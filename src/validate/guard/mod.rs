@@ -13,8 +13,6 @@ mod values;
 
 use std::collections::BTreeSet;
 
-use regex::Regex;
-
 use crate::knowledge::Knowledge;
 use crate::source::{BlockAddr, RelPath, SourceTree};
 
@@ -65,11 +63,6 @@ pub fn judge(change: &Change<'_>) -> Guarded {
     dedup(&mut guarded.reasons);
     dedup(&mut guarded.review);
     guarded
-}
-
-/// A pattern that is written in this module.
-fn pattern(text: &str) -> Regex {
-    Regex::new(text).expect("a constant pattern is sound")
 }
 
 fn dedup(lines: &mut Vec<String>) {

@@ -10,12 +10,13 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::pattern::pattern;
 use crate::rules::{RANGES, TRAFFIC};
 use crate::source::{Attribute, Block, BlockAddr, Body, Item, SourceFile};
 
 use super::access::{BESIDE, in_pairs, is_empty};
 use super::values::STRING;
-use super::{Change, Guarded, pattern};
+use super::{Change, Guarded};
 
 /// Attributes that say who may do something.
 const MEMBERS: [&str; 8] =

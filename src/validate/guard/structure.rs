@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::pattern::pattern;
 use crate::source::{Attribute, Block, BlockAddr, Body, RelPath, SourceTree, references, references_of};
 
 use super::access::is_empty;
-use super::{Change, Guarded, pattern};
+use super::{Change, Guarded};
 
 /// Comments by which scanners are told to look away.
 static SUPPRESSION: LazyLock<Regex> = LazyLock::new(|| {

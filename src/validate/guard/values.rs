@@ -8,11 +8,12 @@ use regex::Regex;
 
 use crate::knowledge::Knowledge;
 use crate::naming;
+use crate::pattern::pattern;
 use crate::rules::RANGES;
 use crate::secret;
 use crate::source::{BlockAddr, Body, SourceFile};
 
-use super::{Change, Guarded, pattern};
+use super::{Change, Guarded};
 
 /// Text that stands in for a value which somebody still has to supply.
 static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| {
