@@ -12,6 +12,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::schema::{self, NestedBlock, most};
 use crate::source::{Block, BlockAddr, Body, RelPath, SourceFile, SourceTree, local_addr};
 
 use super::canonical::{canonical, without_comments};
@@ -60,11 +61,17 @@ pub struct Merged {
 }
 
 /// Merges `answer` over the block `target` of `file`; companions are appended after it. Merged a second time, the same
-/// answer is [`MergeError::Empty`].
+/// answer is [`MergeError::Empty`]. The target's schema, if there is one, says of which nested blocks there is one at most.
 ///
 /// # Errors
 /// See [`MergeError`].
-pub fn merge(tree: &SourceTree, file: &RelPath, target: &BlockAddr, answer: &str) -> Result<Merged, MergeError> {
+pub fn merge(
+    tree: &SourceTree,
+    file: &RelPath,
+    target: &BlockAddr,
+    schema: Option<&schema::Block>,
+    answer: &str,
+) -> Result<Merged, MergeError> {
     let no_target = || MergeError::NoTarget(target.clone());
     let file = tree.file(file).ok_or_else(no_target)?;
     let block = file.find(target).ok_or_else(no_target)?;
@@ -75,7 +82,7 @@ pub fn merge(tree: &SourceTree, file: &RelPath, target: &BlockAddr, answer: &str
     if let Some(over) = override_of(&answer, target)? {
         let start = start_of_line(file.text(), block.span.start);
         let mut draft = Draft::new(&style, &file.text()[start..block.span.end])?;
-        merge_body(&mut draft, &BodyPath::new(), &answer, &over.body)?;
+        merge_body(&mut draft, &BodyPath::new(), schema, &answer, &over.body)?;
         let shifted = draft
             .finish()?
             .into_iter()
@@ -175,7 +182,13 @@ fn same_in_effect(tree: &SourceTree, dir: &RelPath, name: &BlockAddr, answer: &S
     canonical(file.slice(old)) == canonical(&new)
 }
 
-fn merge_body(draft: &mut Draft, path: &BodyPath, answer: &SourceFile, over: &Body) -> Result<(), MergeError> {
+fn merge_body(
+    draft: &mut Draft,
+    path: &BodyPath,
+    schema: Option<&schema::Block>,
+    answer: &SourceFile,
+    over: &Body,
+) -> Result<(), MergeError> {
     let mut additions = Vec::new();
     let mut removals = Vec::new();
     for attribute in over.attributes() {
@@ -192,7 +205,7 @@ fn merge_body(draft: &mut Draft, path: &BodyPath, answer: &SourceFile, over: &Bo
             additions.push(Addition { key: key.to_owned(), value: value.to_owned() });
         }
     }
-    let new_blocks = merge_blocks(draft, path, answer, over)?;
+    let new_blocks = merge_blocks(draft, path, schema, answer, over)?;
     for name in removals {
         draft.remove(path, name)?;
     }
@@ -207,6 +220,7 @@ fn merge_body(draft: &mut Draft, path: &BodyPath, answer: &SourceFile, over: &Bo
 fn merge_blocks<'a>(
     draft: &mut Draft,
     path: &BodyPath,
+    schema: Option<&schema::Block>,
     answer: &SourceFile,
     over: &'a Body,
 ) -> Result<Vec<&'a Block>, MergeError> {
@@ -218,12 +232,15 @@ fn merge_blocks<'a>(
         }
         done.push(header.clone());
         let group: Vec<&Block> = over.blocks().filter(|block| block.addr() == header).collect();
-        let matched = match_group(draft, path, answer, &header, &group)?;
+        let nested = schema.and_then(|schema| schema.blocks.get(&header.keyword));
+        let matched = match_group(draft, path, nested, answer, &header, &group)?;
         for (block, position) in group.into_iter().zip(matched) {
-            match position {
-                None => new.push(block),
-                Some(position) => merge_body(draft, &[path.as_slice(), &[position]].concat(), answer, &block.body)?,
-            }
+            let Some(position) = position else {
+                new.push(block);
+                continue;
+            };
+            let path = [path.as_slice(), &[position]].concat();
+            merge_body(draft, &path, nested.map(|nested| &nested.block), answer, &block.body)?;
         }
     }
     Ok(new)
@@ -233,6 +250,7 @@ fn merge_blocks<'a>(
 fn match_group(
     draft: &Draft,
     path: &BodyPath,
+    schema: Option<&NestedBlock>,
     answer: &SourceFile,
     header: &BlockAddr,
     group: &[&Block],
@@ -250,6 +268,11 @@ fn match_group(
     }
     let (positions, blocks): (Vec<usize>, Vec<&Block>) =
         body.blocks().enumerate().filter(|(_, block)| block.addr() == *header).unzip();
+    if let ([position], [_]) = (&positions[..], group)
+        && schema.is_some_and(|nested| most(nested) == 1)
+    {
+        return Ok(vec![Some(*position)]);
+    }
     let matched = match_blocks(draft.file(), &blocks, answer, group)?;
     Ok(matched.into_iter().map(|at| at.map(|at| positions[at])).collect())
 }

@@ -83,12 +83,12 @@ fn merged(before: &str, answer: &str) -> Result<String, MergeError> {
     let dir = tempfile::tempdir().unwrap();
     let before = tree(dir.path(), before);
     let target = target(&before);
-    let merged = merge(&before, &main_tf(), &target, answer)?;
+    let merged = merge(&before, &main_tf(), &target, None, answer)?;
     let after = merged.changeset.apply(&before).unwrap();
     for companion in &merged.companions {
         assert!(companion.keyword == "locals" || after.find(&RelPath::default(), companion).is_some());
     }
-    assert_eq!(merge(&after, &main_tf(), &target, answer).err(), Some(MergeError::Empty), "merged again");
+    assert_eq!(merge(&after, &main_tf(), &target, None, answer).err(), Some(MergeError::Empty), "merged again");
     Ok(after.file(&main_tf()).unwrap().text().to_owned())
 }
 
@@ -144,4 +144,21 @@ fn terraform_fmt_has_nothing_to_add_where_it_had_not_before() {
             assert_eq!(&fmt(after), after, "{}", case.name);
         }
     }
+}
+
+#[test]
+fn where_there_can_be_one_block_another_name_is_no_second_block() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = |name: &str| {
+        format!("resource \"kubernetes_service_account\" \"a\" {{\n  metadata {{\n    name = \"{name}\"\n  }}\n}}\n")
+    };
+    let before = tree(dir.path(), &text("default"));
+    let target = target(&before);
+    let after = |schema: Option<&crate::schema::Block>| {
+        let merged = merge(&before, &main_tf(), &target, schema, &text("own")).unwrap();
+        merged.changeset.apply(&before).unwrap().file(&main_tf()).unwrap().text().to_owned()
+    };
+    let schema = crate::schema::Schemas::embedded().of(&target);
+    assert_eq!(after(schema.as_ref()), text("own"));
+    assert_eq!(after(None).matches("metadata").count(), 2);
 }

@@ -238,7 +238,7 @@ fn of_several_blocks_those_that_are_meant_change_and_all_are_written() {
     let tree = walk::tree(RULES.to_owned());
     let target = BlockAddr::resource("aws_security_group", "a");
     let file = RelPath::new("main.tf").unwrap();
-    let merged = crate::edit::merge::merge(&tree, &file, &target, &sentence(At::New)).unwrap();
+    let merged = crate::edit::merge::merge(&tree, &file, &target, None, &sentence(At::New)).unwrap();
     let after = merged.changeset.apply(&tree).unwrap();
     let text = after.file(&file).unwrap().text().to_owned();
     assert!(text.starts_with(RULES.trim_end_matches("}\n")) && text.contains("10.0.0.0/8"), "{text}");

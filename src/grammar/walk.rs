@@ -201,7 +201,7 @@ mod tests {
             let Some(answer) = walker.answer(&grammar) else { continue };
             whole += 1;
             assert!(grammar.accepts(&answer).unwrap(), "{answer}");
-            let merged = match merge(&before, &file, &target, &answer) {
+            let merged = match merge(&before, &file, &target, schemas.of(&target).as_ref(), &answer) {
                 Ok(merged) => merged,
                 Err(MergeError::Empty) => continue,
                 // Keys of an object can be anything, so they may come twice.

@@ -2,6 +2,7 @@
 //! with schemas served in their place elsewhere.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::grammar::provider_of;
 use crate::outcome::Judgement;
 use crate::process::{Output, ProcessError};
 use crate::schema::{self, Kind, Schemas, untold};
-use crate::source::{RelPath, SourceTree};
+use crate::source::{Block, RelPath, SourceTree};
 
 use super::served::Served;
 use super::terraform::Terraform;
@@ -34,8 +35,8 @@ pub(super) struct Module<'a> {
 /// What `terraform validate` said of a module before it was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Baseline {
-    /// What it complained of.
-    Said { errors: BTreeSet<String>, providers: Providers },
+    /// What it complained of, and what it would complain of had it not stopped before.
+    Said { errors: BTreeSet<Complaint>, hidden: BTreeSet<Wrong>, providers: Providers },
     /// It cannot be asked.
     Unavailable(String),
 }
@@ -47,6 +48,38 @@ pub(super) enum Providers {
     Installed,
     /// The schemas', served in their place.
     Served,
+}
+
+/// An error that terraform tells.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Complaint {
+    /// The header of the block that it is about.
+    block: String,
+    summary: String,
+    /// Its first line.
+    detail: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.block.is_empty() { String::new() } else { format!("{}: ", self.block) };
+        write!(f, "terraform validate: {place}{}: {}", self.summary, self.detail)
+    }
+}
+
+/// What is wrong with a block by its schema: the block's header, and the name of the argument or nested block.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Wrong {
+    block: String,
+    name: String,
+}
+
+impl Wrong {
+    /// Whether an error is about that.
+    fn is_told_by(&self, error: &Complaint) -> bool {
+        let name = format!("\"{}\"", self.name);
+        error.block == self.block && (error.detail.contains(&name) || error.summary.contains(&name))
+    }
 }
 
 /// `terraform validate -json` (Terraform docs, "Machine-readable UI", format 1.0).
@@ -118,9 +151,30 @@ fn first(terraform: Option<&Terraform>, module: Module<'_>) -> Result<Baseline, 
         }
     }
     Ok(match errors(terraform, module, providers)? {
-        Ok(said) => Baseline::Said { errors: said.errors, providers },
+        Ok(said) => {
+            let hidden = if said.errors.is_empty() { BTreeSet::new() } else { wrong(module) };
+            Baseline::Said { errors: said.errors, hidden, providers }
+        }
         Err(why) => Baseline::Unavailable(why),
     })
+}
+
+/// What is wrong with a module's blocks by their schemas. Terraform stops at some errors, such as a reference that leads
+/// nowhere, before it looks at these.
+fn wrong(module: Module<'_>) -> BTreeSet<Wrong> {
+    let dirs: Vec<&RelPath> = module.folders.iter().collect();
+    let schemas = module.schemas.fit_for(module.tree, &dirs);
+    let blocks = dirs.iter().flat_map(|dir| module.tree.module(dir)).flat_map(|file| file.body().blocks());
+    let of = |block: &Block| {
+        let labels = block.labels.iter().map(|label| format!(" \"{label}\""));
+        let header = format!("{}{}", block.keyword, labels.collect::<String>());
+        let schema = schemas.of(&block.addr());
+        let problems = schema.map(|schema| schema::problems(&block.body, &schema)).unwrap_or_default();
+        let named = |problem: &String| Some(problem.split_once(": ")?.0.rsplit('.').next()?.to_owned());
+        let names: Vec<String> = problems.iter().filter_map(named).collect();
+        names.into_iter().map(move |name| Wrong { block: header.clone(), name })
+    };
+    blocks.flat_map(of).collect()
 }
 
 /// Serves the schemas of what a module has. `Err` says which provider there is no schema of.
@@ -180,14 +234,16 @@ pub(super) fn or_unavailable<T>(
 }
 
 fn again(terraform: Option<&Terraform>, before: &Baseline, module: Module<'_>) -> Result<Judgement, ProcessError> {
-    let (terraform, before, providers) = match (terraform, before) {
-        (Some(terraform), Baseline::Said { errors, providers }) => (terraform, errors, *providers),
+    let (terraform, before, hidden, providers) = match (terraform, before) {
+        (Some(terraform), Baseline::Said { errors, hidden, providers }) => (terraform, errors, hidden, *providers),
         (_, Baseline::Unavailable(why)) => return Ok(Judgement::Unavailable { why: why.clone() }),
         (None, Baseline::Said { .. }) => return Ok(Judgement::Unavailable { why: "terraform is gone".into() }),
     };
     Ok(match errors(terraform, module, providers)? {
         Ok(Said { errors, note }) => {
-            let new: Vec<String> = errors.difference(before).cloned().collect();
+            let was = |error: &&Complaint| hidden.iter().any(|wrong| wrong.is_told_by(error));
+            let new: Vec<String> =
+                errors.difference(before).filter(|error| !was(error)).map(ToString::to_string).collect();
             match (new.is_empty(), before.first()) {
                 (false, _) => Judgement::Reject { reasons: new },
                 (true, None) => Judgement::Pass { note },
@@ -204,7 +260,7 @@ fn again(terraform: Option<&Terraform>, before: &Baseline, module: Module<'_>) -
 /// What validate said.
 struct Said {
     /// Its errors, each once.
-    errors: BTreeSet<String>,
+    errors: BTreeSet<Complaint>,
     /// By what it judged, where that were not the providers themselves.
     note: Option<String>,
 }
@@ -228,12 +284,12 @@ fn errors(
     let Ok(report) = serde_json::from_slice::<Report>(&out.stdout) else {
         return Ok(Err(format!("terraform validate gave no report: {}", first_line(&out.stderr_text()))));
     };
-    let errors = report.diagnostics.into_iter().filter(|d| d.severity == "error").map(|d| {
-        let block = d.snippet.and_then(|snippet| snippet.context);
-        let place = block.map(|block| format!("{block}: ")).unwrap_or_default();
-        format!("terraform validate: {place}{}: {}", d.summary, first_line(&d.detail))
+    let errors = report.diagnostics.into_iter().filter(|d| d.severity == "error").map(|d| Complaint {
+        block: d.snippet.and_then(|snippet| snippet.context).unwrap_or_default(),
+        summary: d.summary,
+        detail: first_line(&d.detail).to_owned(),
     });
-    let errors: BTreeSet<String> = errors.collect();
+    let errors: BTreeSet<Complaint> = errors.collect();
     if errors.is_empty() && !report.valid {
         return Ok(Err("terraform validate says neither valid nor why not".into()));
     }
@@ -337,7 +393,10 @@ mod tests {
         let mut copy = Copy::new(&with("input"));
         assert!(terraform().init(copy.dir.path(), None, INIT_LIMIT).unwrap().success());
         let before = copy.baseline();
-        assert_eq!(before, Baseline::Said { errors: BTreeSet::new(), providers: Providers::Installed });
+        assert_eq!(
+            before,
+            Baseline::Said { errors: BTreeSet::new(), hidden: BTreeSet::new(), providers: Providers::Installed }
+        );
         assert_eq!(copy.judge(&before), Judgement::Pass { note: None });
         copy.write(&with("inputs"));
         let Judgement::Reject { reasons } = copy.judge(&before) else { panic!("passed") };
@@ -383,7 +442,10 @@ resource "aws_sqs_queue" "q" {
     fn a_module_without_plugins_is_validated_by_served_schemas() {
         let mut copy = Copy::new(QUEUE);
         let before = copy.baseline();
-        assert_eq!(before, Baseline::Said { errors: BTreeSet::new(), providers: Providers::Served });
+        assert_eq!(
+            before,
+            Baseline::Said { errors: BTreeSet::new(), hidden: BTreeSet::new(), providers: Providers::Served }
+        );
         let judgement = copy.judge(&before);
         assert!(
             matches!(&judgement, Judgement::Pass { note: Some(note) } if note.contains("hashicorp/aws 6.")),
@@ -438,11 +500,17 @@ resource "aws_sqs_queue" "q" {
             }
             let mut copy = Copy::new(&text);
             let before = copy.baseline();
-            assert_eq!(before, Baseline::Said { errors: BTreeSet::new(), providers: Providers::Served }, "{text}");
+            assert_eq!(
+                before,
+                Baseline::Said { errors: BTreeSet::new(), hidden: BTreeSet::new(), providers: Providers::Served },
+                "{text}"
+            );
             for target in targets {
                 let grammar = walk::grammar(&schemas, &copy.tree, &target);
                 let Some(answer) = walker.answer(&grammar) else { continue };
-                let Ok(merged) = merge(&copy.tree, &file, &target, &answer) else { continue };
+                let Ok(merged) = merge(&copy.tree, &file, &target, schemas.of(&target).as_ref(), &answer) else {
+                    continue;
+                };
                 let after = merged.changeset.apply(&copy.tree).unwrap();
                 copy.write(after.file(&file).unwrap().text());
                 overrides += 1;
@@ -458,13 +526,29 @@ resource "aws_sqs_queue" "q" {
     }
 
     #[test]
+    fn what_terraform_had_not_come_to_before_is_not_the_changes_fault() {
+        let with = |more: &str| {
+            QUEUE.replace("  name              = ", &format!("{more}  queue_name = \"q\"\n  name              = "))
+        };
+        let mut copy = Copy::new(&with("  fifo_queue = False\n"));
+        let before = copy.baseline();
+        copy.write(&with("  fifo_queue = true\n"));
+        let judgement = copy.judge(&before);
+        let why = "terraform validate: resource \"aws_sqs_queue\" \"q\": Invalid reference";
+        assert!(matches!(&judgement, Judgement::Unavailable { why: said } if said.contains(why)), "{judgement:?}");
+        copy.write(&with("  fifo_queues = true\n"));
+        let Judgement::Reject { reasons } = copy.judge(&before) else { panic!("passed") };
+        assert!(reasons.len() == 1 && reasons[0].contains("fifo_queues"), "{reasons:?}");
+    }
+
+    #[test]
     fn a_provider_without_a_schema_is_named() {
         let copy = Copy::new("resource \"acme_thing\" \"a\" {\n}\n");
         let before = copy.baseline();
         assert!(matches!(&before, Baseline::Unavailable(why) if why.contains("acme_thing")), "{before:?}");
-        let copy = Copy::new(&QUEUE.replace(">= 5.0", "~> 3.0"));
+        let copy = Copy::new(&QUEUE.replace(">= 5.0", "~> 2.0"));
         let before = copy.baseline();
-        assert!(matches!(&before, Baseline::Unavailable(why) if why.contains("aws ~> 3.0")), "{before:?}");
+        assert!(matches!(&before, Baseline::Unavailable(why) if why.contains("aws ~> 2.0")), "{before:?}");
     }
 
     #[test]
@@ -472,7 +556,7 @@ resource "aws_sqs_queue" "q" {
         let copy = Copy::new(QUEUE);
         let before = baseline(None, copy.module()).unwrap();
         assert!(matches!(before, Baseline::Unavailable(_)), "{before:?}");
-        let said = Baseline::Said { errors: BTreeSet::new(), providers: Providers::Served };
+        let said = Baseline::Said { errors: BTreeSet::new(), hidden: BTreeSet::new(), providers: Providers::Served };
         assert!(matches!(judge(None, &said, copy.module()).unwrap(), Judgement::Unavailable { .. }));
     }
 }

@@ -230,8 +230,10 @@ impl Prover {
     /// When a gate could not be asked though its tool is there.
     pub fn judge(&mut self, case: &Case, answer: &str) -> Result<Judged, ProofError> {
         let mut verdicts = Vec::new();
-        let Some((merged, after)) = self.merge(case, answer, &mut verdicts) else { return Ok(rejected(verdicts)) };
         let schemas = self.schemas(case)?;
+        let Some((merged, after)) = self.merge(case, &schemas, answer, &mut verdicts) else {
+            return Ok(rejected(verdicts));
+        };
         let change = guard::Change {
             before: &self.tree,
             after: &after,
@@ -293,9 +295,17 @@ impl Prover {
         Ok(also)
     }
 
-    fn merge(&self, case: &Case, answer: &str, verdicts: &mut Vec<Verdict>) -> Option<(Merged, SourceTree)> {
+    fn merge(
+        &self,
+        case: &Case,
+        schemas: &Schemas,
+        answer: &str,
+        verdicts: &mut Vec<Verdict>,
+    ) -> Option<(Merged, SourceTree)> {
         let start = Instant::now();
-        let merged = merge::merge(&self.tree, &case.file, &case.block, answer).map_err(|e| e.to_string());
+        let schema = schemas.of(&case.block);
+        let merged = merge::merge(&self.tree, &case.file, &case.block, schema.as_ref(), answer);
+        let merged = merged.map_err(|error| error.to_string());
         let applied = merged.and_then(|merged| {
             let after = merged.changeset.apply(&self.tree).map_err(|e| e.to_string())?;
             Ok((merged, after))
