@@ -217,7 +217,7 @@ fn rulebook(
     let types = || {
         let named = wishes.values().filter(|wish| wish.graph.is_some()).flat_map(Wish::types_named);
         let types: BTreeSet<&str> = named.chain(grammar::SECURING).collect();
-        let schema = |ty: &str| Some((ty.to_owned(), schemas.get(Kind::Resource, ty)?.0.with_lifecycle()));
+        let schema = |ty: &str| Some((ty.to_owned(), schemas.any(Kind::Resource, ty)?.0.with_lifecycle()));
         types.into_iter().filter_map(schema).collect()
     };
     // What the schemas are of, and how rules are explored, are this program's and the packs'.

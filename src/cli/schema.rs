@@ -8,7 +8,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use crate::cache::Cache;
 use crate::exit::{ExitStatus, Failure};
 use crate::output::{OutputError, stdout};
-use crate::schema::{self, Kind, Pack, Schemas, Source};
+use crate::schema::{self, Head, Kind, Pack, Schemas, Source};
 
 /// List, show and add providers' schemas
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,7 @@ pub enum Command {
         #[arg(value_name = "TYPE")]
         ty: String,
     },
-    /// Add schema packs, or replace those of the same provider
+    /// Add schema packs, or replace those of the same provider and major version
     Import {
         /// The output of `terraform providers schema -json`, a pack, or the folder of an unpacked prebuilt provider
         /// package of npm (`@cdktf/provider-…`, `@cdktn/provider-…`)
@@ -88,7 +88,7 @@ fn show(cache: &Cache, name: &str) -> Result<ExitStatus, Failure> {
         None => (Kind::Resource, name),
     };
     let schemas = Schemas::open(&cache.schemas_dir())?;
-    let Some((block, pack)) = schemas.get(kind, ty) else {
+    let Some((block, pack)) = schemas.any(kind, ty) else {
         let near = schemas.nearest(kind, ty).map_or(String::new(), |near| format!("; the nearest is {near}"));
         let what = format!("no schema pack has a {} {ty}{near}", kind.keyword());
         return Err(Failure::new(ExitStatus::Usage, what).hint("`caulk schema list` names the packs"));
@@ -105,8 +105,9 @@ fn import(from: &[PathBuf], out: &Path) -> Result<ExitStatus, Failure> {
     }
     let mut names = BTreeMap::new();
     for head in packs.iter().filter_map(Pack::head) {
-        if let Some(other) = names.insert(&head.name, &head.provider).filter(|other| **other != head.provider) {
-            let what = format!("both {other} and {} are called {}", head.provider, head.name);
+        let of = format!("{} {}", head.provider, head.version);
+        if let Some(other) = names.insert(file_name(head), of.clone()).filter(|other| *other != of) {
+            let what = format!("both {other} and {of} would be {}", file_name(head));
             return Err(Failure::new(ExitStatus::Usage, what).hint("import them one by one: the last one stays"));
         }
     }
@@ -114,7 +115,7 @@ fn import(from: &[PathBuf], out: &Path) -> Result<ExitStatus, Failure> {
     let mut said = Vec::new();
     for pack in &packs {
         let Some(head) = pack.head() else { continue };
-        let file = out.join(format!("{}.pack", head.name));
+        let file = out.join(file_name(head));
         crate::cache::write_whole(&file, pack.bytes()).map_err(OutputError::io("write", &file))?;
         let size = pack.bytes().len();
         said.push(format!(
@@ -126,6 +127,12 @@ fn import(from: &[PathBuf], out: &Path) -> Result<ExitStatus, Failure> {
         ));
     }
     Ok(stdout::line(&said.join("\n"))?.or(ExitStatus::Clean))
+}
+
+/// What a pack's file is called: a provider has one for each major version.
+fn file_name(head: &Head) -> String {
+    let major: String = head.version.chars().take_while(char::is_ascii_digit).collect();
+    format!("{}-{major}.pack", head.name)
 }
 
 /// The packs that a path leads to.

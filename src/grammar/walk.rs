@@ -147,8 +147,8 @@ pub(crate) fn grammar(schemas: &Schemas, tree: &SourceTree, target: &BlockAddr) 
 }
 
 fn types(schemas: &Schemas) -> impl Iterator<Item = String> + use<'_> {
-    let types = schemas.packs().flat_map(|(_, pack)| pack.types());
-    let resources = types.filter(|(kind, _)| *kind == Kind::Resource).map(|(_, ty)| ty.to_owned());
+    let types: BTreeSet<_> = schemas.packs().flat_map(|(_, pack)| pack.types()).collect();
+    let resources = types.into_iter().filter(|(kind, _)| *kind == Kind::Resource).map(|(_, ty)| ty.to_owned());
     // Those cannot be served.
     resources.filter(|ty| schemas.get(Kind::Resource, ty).is_some_and(|(block, _)| block.open_in_set().is_none()))
 }

@@ -159,6 +159,11 @@ impl Pack {
         serde_json::from_str(&inflated.text[block.clone()]).ok()
     }
 
+    /// Whether it holds a type.
+    pub fn has(&self, kind: Kind, ty: &str) -> bool {
+        self.inflated().as_ref().is_ok_and(|inflated| inflated.types.contains_key(&(kind, ty.to_owned())))
+    }
+
     /// The types, in order.
     pub fn types(&self) -> impl Iterator<Item = (Kind, &str)> {
         let inflated = self.inflated().as_ref().ok().into_iter();
@@ -208,6 +213,7 @@ mod tests {
         assert_eq!(pack.get(Kind::Resource, "aws_x"), Some(block()));
         assert_eq!(pack.get(Kind::Data, "aws_x"), Some(Block::default()));
         assert_eq!(pack.get(Kind::Resource, "aws"), None);
+        assert!(pack.has(Kind::Data, "aws_x") && !pack.has(Kind::Data, "aws"));
     }
 
     #[test]
