@@ -72,7 +72,7 @@ impl Context {
                 Some(Companion { wanted: fit_all(&companion.wanted, &schema)?, ..companion.clone() })
             };
             let companions = way.companions.iter().map(companion).collect::<Option<Vec<_>>>()?;
-            Some(Way { target, companions, ..Way::default() })
+            Some(Way { target, companions, instead: None, is_beside: way.is_beside })
         };
         let ways = self.ways.iter().filter_map(fitting).collect();
         let mut found: Vec<Way> = Vec::new();
@@ -96,7 +96,8 @@ impl Context {
 
     /// What no override may write otherwise: what the only way wants.
     fn wanted(&self) -> Vec<Wanted> {
-        match (self.ways.as_slice(), self.found.as_slice()) {
+        let found: Vec<&Way> = self.found.iter().filter(|way| !way.is_beside).collect();
+        match (self.ways.iter().collect::<Vec<_>>().as_slice(), found.as_slice()) {
             ([only], []) | ([], [only]) => only.target.iter().filter(|wanted| wanted.at == At::All).cloned().collect(),
             _ => Vec::new(),
         }

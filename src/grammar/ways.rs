@@ -45,6 +45,9 @@ impl Grammar {
                 left.push(way);
             }
         }
+        if left.iter().any(|way| !way.is_beside) {
+            left.retain(|way| !way.is_beside);
+        }
         // What is known is better than what has to be found.
         let is_known = |way: &&Way| !way.target.iter().any(|wanted| wanted.must.is_open());
         if left.iter().any(is_known) {

@@ -324,6 +324,7 @@ mod tests {
             instead: Some(BlockAddr::resource("t_lock", "b")),
             target: vec![wanted("rule.status", be(&[json!("Enabled")]))],
             companions: vec![],
+            is_beside: false,
         };
         assert_eq!(ways_of(definition.clone(), TARGET, &["t_lock"]), [way]);
         // Two blocks would have to.

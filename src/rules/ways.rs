@@ -24,6 +24,8 @@ pub struct Way {
     pub target: Vec<Wanted>,
     /// New blocks that must be connected to it, or to one another, in order.
     pub companions: Vec<Companion>,
+    /// Whether it is about other attributes than those that the rule inspects: it is gone where none of these does.
+    pub is_beside: bool,
 }
 
 /// A new block that a rule asks for.
@@ -73,7 +75,7 @@ impl Wish {
 
 impl Way {
     /// The ways that running the rule on a target has found, each a list of changes: those that lose nothing, if there are
-    /// any, and of these those that are about what the rule inspects (`keys`), if any are.
+    /// any, those that are about what the rule inspects (`keys`) before others.
     pub fn found(alternatives: Vec<Vec<Wanted>>, target: &Block, keys: &[Vec<String>]) -> Vec<Self> {
         let way = |wanted: Vec<Wanted>| Self {
             target: wanted.into_iter().map(|wanted| wanted.kept_open(target)).collect(),
@@ -86,9 +88,11 @@ impl Way {
         let inspected =
             |way: &Self| way.target.iter().all(|wanted| keys.iter().any(|key| wanted.path.starts_with(key)));
         if ways.iter().any(inspected) {
-            ways.retain(inspected);
+            for way in &mut ways {
+                way.is_beside = !inspected(way);
+            }
         }
-        ways.sort_by_key(|way| way.target.len());
+        ways.sort_by_key(|way| (way.is_beside, way.target.len()));
         ways
     }
 
@@ -190,7 +194,7 @@ pub(super) mod tests {
             wanted("other", Must::Exist),
         ];
         assert_eq!(found(&all, &[]), ["encrypted", "other"]);
-        assert_eq!(found(&all, &["other"]), ["other"]);
+        assert_eq!(found(&all, &["other"]), ["other", "encrypted"]);
         assert_eq!(found(&all[..2], &[]), ["name", "caching"]);
         // A map that is an expression is not replaced by a part of it.
         let tags = Way::found(vec![vec![wanted("tags", be(&[json!({ "a": "b" })]))]], target, &[]);

@@ -51,6 +51,9 @@ resource "aws_ebs_volume" "disk" {
 resource "google_kms_crypto_key" "key" {
   name = "k"
 }
+resource "azurerm_storage_account" "logs" {
+  name = "Acme_Logs"
+}
 resource "kubernetes_pod" "pod" {
   spec {
     container {
@@ -116,6 +119,8 @@ fn rules_that_are_code_show_what_satisfies_them() {
     assert_eq!(headers[0].matches(" & ").count(), 3, "{headers:?}");
     assert_eq!(of("CKV_AWS_189", "aws_ebs_volume", "disk"), ["kms_key_id=*"]);
     assert_eq!(of("CKV_GCP_82", "google_kms_crypto_key", "key"), ["lifecycle.prevent_destroy=[true]"]);
+    // The name that is there, as such a thing may be called.
+    assert_eq!(of("CKV_AZURE_43", "azurerm_storage_account", "logs"), [r#"name=["acmelogs"]"#]);
     // Which version, and how much, the rules do not say.
     let image = of("CKV_K8S_14", "kubernetes_pod", "pod");
     assert!(image.len() == 1 && image[0].starts_with("spec.container.image!["), "{image:?}");
