@@ -29,13 +29,16 @@
 //! [[value]]                       # what stands in an attribute wherever an answer writes it
 //! attribute = "kms_key_id"
 //! types = ["aws_*"]
-//! value = "arn:aws:kms:…"         # a text; or `expression`, as it is written where what it names is declared
+//! value = "arn:aws:kms:…"         # a text; or `expression`, as it is written where what it names is declared; or `pattern`, a
+//!                                 # regular expression without anchors for the texts that the model finds for blocks' own
+//!                                 # attributes
 //! ```
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use glob::Pattern;
+use regex::Regex;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -45,12 +48,13 @@ use crate::exit::{ExitStatus, Failure};
 use crate::rules::{Must, Wanted};
 
 /// caulk's own.
-const EMBEDDED: [(&str, &str); 7] = [
+const EMBEDDED: [(&str, &str); 8] = [
     ("applications.toml", include_str!("../prompts/rules/applications.toml")),
     ("buckets.toml", include_str!("../prompts/rules/buckets.toml")),
     ("databases.toml", include_str!("../prompts/rules/databases.toml")),
     ("keys.toml", include_str!("../prompts/rules/keys.toml")),
     ("logs.toml", include_str!("../prompts/rules/logs.toml")),
+    ("names.toml", include_str!("../prompts/rules/names.toml")),
     ("networks.toml", include_str!("../prompts/rules/networks.toml")),
     ("review.toml", include_str!("../prompts/rules/review.toml")),
 ];
@@ -128,6 +132,8 @@ struct Given {
     value: Option<String>,
     /// HCL as it stands.
     expression: Option<String>,
+    /// What a text of the model's is like.
+    pattern: Option<String>,
 }
 
 /// Names with `*` for any characters; none at all stand for every name.
@@ -234,7 +240,7 @@ impl Knowledge {
         self.never.extend(file.never);
         self.reviews.extend(file.review);
         // Who says it later says it for sure.
-        self.values.splice(0..0, file.value);
+        self.values.splice(0..0, file.value.into_iter().rev());
         Ok(texts)
     }
 
@@ -271,8 +277,13 @@ impl Knowledge {
 
     /// What may be written into an attribute of a block of a type, as HCL; the latest file's first.
     pub fn values<'a>(&'a self, ty: &'a str, attribute: &'a str) -> impl Iterator<Item = String> + 'a {
-        let is_about = |given: &&Given| given.types.cover(ty) && given.attribute.cover(attribute);
-        self.values.iter().filter(is_about).map(Given::to_hcl)
+        self.values.iter().filter(|given| given.is_about(ty, attribute)).filter_map(Given::to_hcl)
+    }
+
+    /// What the texts are like that the model finds for an attribute of a block of a type: a regular expression without
+    /// anchors. The latest file's.
+    pub fn pattern(&self, ty: &str, attribute: &str) -> Option<&str> {
+        self.values.iter().filter(|given| given.is_about(ty, attribute)).find_map(|given| given.pattern.as_deref())
     }
 
     /// Why a person must look at what is written to a path in a block of a type; the empty path stands for a new block.
@@ -286,7 +297,7 @@ impl Knowledge {
 
     /// Whether the user has given a text for an attribute of a block of a type.
     pub fn gives(&self, ty: &str, attribute: &str, text: &str) -> bool {
-        let values = self.values.iter().filter(|given| given.types.cover(ty) && given.attribute.cover(attribute));
+        let values = self.values.iter().filter(|given| given.is_about(ty, attribute));
         let holds =
             self.blocks[self.own_blocks..].iter().filter(|block| block.types.cover(ty)).flat_map(|block| &block.holds);
         let mut held = Vec::new();
@@ -338,24 +349,36 @@ fn strings(value: &Value, found: &mut Vec<String>) {
 }
 
 impl Given {
-    /// The value as it is written.
-    fn to_hcl(&self) -> String {
-        match (&self.value, &self.expression) {
-            (Some(text), _) => Value::from(text.as_str()).to_string(),
-            (None, expression) => expression.as_deref().unwrap_or_default().trim().to_owned(),
-        }
+    fn is_about(&self, ty: &str, attribute: &str) -> bool {
+        self.types.cover(ty) && self.attribute.cover(attribute)
+    }
+
+    /// The value as it is written; `None` for a pattern.
+    fn to_hcl(&self) -> Option<String> {
+        let text = self.value.as_ref().map(|text| Value::from(text.as_str()).to_string());
+        text.or_else(|| self.expression.as_ref().map(|expression| expression.trim().to_owned()))
     }
 
     /// Why it cannot be written.
     fn check(&self) -> Result<(), String> {
-        let text = self.to_hcl();
-        match (&self.value, &self.expression) {
-            (Some(_), Some(_)) | (None, None) => Err("a [[value]] has a `value` or an `expression`".to_owned()),
-            (Some(value), _) if value.contains("${") || value.contains("%{") => {
+        match (&self.value, &self.expression, &self.pattern) {
+            (Some(value), None, None) if value.contains("${") || value.contains("%{") => {
                 Err(format!("{value:?} would be evaluated: give it as `expression`"))
             }
-            _ if text.lines().count() == 1 && text.parse::<hcl_edit::expr::Expression>().is_ok() => Ok(()),
-            _ => Err(format!("`{text}` is no expression of HCL on one line")),
+            (Some(_), None, None) => Ok(()),
+            (None, Some(text), None) => {
+                let is_one = text.trim().lines().count() == 1 && text.parse::<hcl_edit::expr::Expression>().is_ok();
+                is_one.then_some(()).ok_or_else(|| format!("`{text}` is no expression of HCL on one line"))
+            }
+            (None, None, Some(pattern)) => match Regex::new(pattern) {
+                // Inside of quotes, these would end the text or begin something else.
+                Ok(_) if !pattern.contains(['^', '$', '"', '%', '\n']) => Ok(()),
+                Ok(_) => {
+                    Err(format!("{pattern:?}: a pattern has no anchors, quotes or `%`, and says what may stand there"))
+                }
+                Err(error) => Err(error.to_string()),
+            },
+            _ => Err("a [[value]] has a `value`, an `expression` or a `pattern`".to_owned()),
         }
     }
 }
@@ -387,6 +410,9 @@ mod tests {
         let log =
             own.wants_of("aws_cloudwatch_log_group", &["aws_lb", "aws_wafv2_web_acl_logging_configuration"], "web");
         assert_eq!(log, [Wanted::new(vec!["name".into()], Must::Be(vec![json!("aws-waf-logs-web")]))]);
+        assert_eq!(own.pattern("azurerm_storage_account", "name"), Some("[a-z][a-z0-9]{2,23}"));
+        assert_eq!(own.pattern("azurerm_postgresql_configuration", "name"), Some("[a-z][a-z0-9_.]{1,60}"));
+        assert!(own.pattern("azurerm_key_vault", "name").is_some() && own.pattern("aws_sqs_queue", "name").is_none());
         assert!(own.wants_of("aws_flow_log", &["aws_vpc"], "a").iter().any(|wanted| wanted.must == Must::Exist));
     }
 
@@ -426,6 +452,9 @@ mod tests {
             ("[[value]]\nattribute = \"a\"\nvalue = \"${var.x}\"\n", "would be evaluated"),
             ("[[value]]\nattribute = \"a\"\nexpression = \"a b\"\n", "no expression"),
             ("[[value]]\nattribute = \"[\"\nvalue = \"x\"\n", "attern"),
+            ("[[value]]\nattribute = \"a\"\n", "a `value`, an `expression` or a `pattern`"),
+            ("[[value]]\nattribute = \"a\"\npattern = \"^x\"\n", "no anchors"),
+            ("[[value]]\nattribute = \"a\"\npattern = \"(\"\n", "unclosed group"),
             ("[[block]]\ntypes = [\"a\"]\n", "missing field `holds`"),
         ] {
             let error = with(&[("mine.toml", text)], None).unwrap_err().to_string();

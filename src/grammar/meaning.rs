@@ -33,6 +33,11 @@ impl Typed<'_> {
         if let Some(given) = self.references.given(name).first() {
             return Some(super::hcl::quote(given));
         }
+        if let Some(pattern) = self.references.pattern(name).filter(|_| depth == 1 && (is_new || form.narrow)) {
+            let text = self.none_of(&format!("/\"{pattern}\"/"), &failing(must_be, name, form.over));
+            let inputs = self.references.inputs().map(|heads| format!(" | {}", self.reference(&heads)));
+            return Some(text + &inputs.unwrap_or_default());
+        }
         if secret::is_name_of_text(name) {
             let heads = self.references.secret(name);
             return Some(self.reference(&heads));

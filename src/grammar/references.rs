@@ -196,6 +196,12 @@ impl References {
         knowledge.values(&self.ty, attribute).filter(can_be).collect()
     }
 
+    /// What the texts are like that may be found for an attribute, as a regular expression.
+    pub(super) fn pattern(&self, attribute: &str) -> Option<String> {
+        let pattern = self.given.knowledge.pattern(&self.ty, attribute)?;
+        Some(pattern.replace("\\/", "/").replace('/', "\\/"))
+    }
+
     /// Adds what a new block may say of where it is.
     pub(super) fn with_places(mut self, names: &Names, of: &BlockAddr, target: &BlockAddr) -> Self {
         let behind = names.behind(of);
