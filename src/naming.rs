@@ -35,6 +35,25 @@ pub fn holds_name(argument: &str) -> bool {
     REFERENCE.is_match(argument) || OWN.is_match(argument)
 }
 
+/// Words that say of no thing which one it is.
+const PLAIN_WORDS: [&str; 7] = ["arn", "id", "list", "name", "of", "the", "value"];
+
+/// Whether a variable, a local or an output (as it is referred to) is called as an argument is: the last word that says
+/// which thing is meant, or two of its words, are the same. An argument without such a word asks for all of its own.
+pub fn is_called_alike(argument: &str, reference: &str) -> bool {
+    let words = |name: &str| -> Vec<String> {
+        let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        words.map(|word| word.trim_end_matches('s').to_ascii_lowercase()).collect()
+    };
+    let other = words(reference);
+    let all = words(argument);
+    let telling: Vec<&String> = all.iter().filter(|word| !PLAIN_WORDS.contains(&word.as_str())).collect();
+    match telling.last() {
+        Some(last) => other.contains(last) || telling.iter().filter(|word| other.contains(word)).count() > 1,
+        None => all.iter().all(|word| other.contains(word)),
+    }
+}
+
 /// Whether a text names what AWS itself keeps in every account: managed policies, and the default keys by their aliases.
 pub fn is_everywhere(argument: &str, text: &str) -> bool {
     MANAGED.is_match(text) || argument.contains("key") && text.starts_with("alias/aws/")
@@ -67,6 +86,27 @@ mod tests {
         }
         assert!(!names_another("aws_s3_bucket", true, "bucket"));
         assert!(names_another("aws_s3_bucket", false, "bucket"), "in a nested block it is another one");
+    }
+
+    #[test]
+    fn inputs_are_called_as_arguments_are() {
+        for (argument, reference) in [
+            ("kms_key_id", r"var\.kms_key_arn"),
+            ("subnet_ids", r"module\.network\.private_subnets"),
+            ("name", r"var\.bucket_name"),
+            ("ssl_certificate_id", r"local\.certificate"),
+            ("cidr_blocks", r"var\.allowed_cidr_blocks"),
+        ] {
+            assert!(is_called_alike(argument, reference), "{argument} {reference}");
+        }
+        for (argument, reference) in [
+            ("ssl_certificate_id", r"var\.ami"),
+            ("account_name", r"var\.subscription_id"),
+            ("private_dns_zone_ids", r"var\.private_subnets"),
+            ("name", r"var\.environment"),
+        ] {
+            assert!(!is_called_alike(argument, reference), "{argument} {reference}");
+        }
     }
 
     #[test]

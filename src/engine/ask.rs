@@ -209,7 +209,12 @@ pub(super) fn prepare(
     let is_resource = case.block.resource_type().is_some();
     let keys: Vec<Vec<String>> = keys(case, rules.wish).map(crate::rules::names_of).collect();
     let mut found = Way::found(rules.explored.clone(), block, &keys);
-    let told = |around| rules.wish.filter(|_| is_resource).map(|wish| wish.ways(around)).unwrap_or_default();
+    let told = |around: Surroundings<'_>| {
+        let mut ways = rules.wish.filter(|_| is_resource).map(|wish| wish.ways(around)).unwrap_or_default();
+        // A rule leaves out blocks by their names: to take on such a name mends nothing.
+        ways.retain(|way| !way.renames(around.target));
+        ways
+    };
     // What running the rule has shown is as good as what it tells, unless something is lost by it.
     let ways = if found.iter().any(|way| !way.loses(block)) { Vec::new() } else { told(around) };
     if ways.is_empty() && found.is_empty() {

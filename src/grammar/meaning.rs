@@ -33,10 +33,10 @@ impl Typed<'_> {
         if let Some(given) = self.references.given(name).first() {
             return Some(super::hcl::quote(given));
         }
-        if let Some(pattern) = self.references.pattern(name).filter(|_| depth == 1 && (is_new || form.narrow)) {
+        let place = if depth == 1 { name.to_owned() } else { format!("*.{name}") };
+        if let Some(pattern) = self.references.pattern(&place).filter(|_| is_new || form.narrow) {
             let text = self.none_of(&format!("/\"{pattern}\"/"), &failing(must_be, name, form.over));
-            let inputs = self.references.inputs().map(|heads| format!(" | {}", self.reference(&heads)));
-            return Some(text + &inputs.unwrap_or_default());
+            return Some(self.or_input(text, name));
         }
         if secret::is_name_of_text(name) {
             let heads = self.references.secret(name);
@@ -78,7 +78,7 @@ impl Typed<'_> {
         Some(match is_open {
             true if refers(name) => self.unknown_name(name, &failing(must_be, name, form.over)),
             false if is_given_out(name) => self.unknown_name(name, &[]),
-            true => self.other_than(&failing(must_be, name, form.over), depth),
+            true => self.other_than(name, &failing(must_be, name, form.over), depth),
             false => self.text("STRING", depth),
         })
     }
@@ -113,13 +113,12 @@ impl Typed<'_> {
     /// What a text of a new block may be, where its name says: `Some(None)` where that is nothing.
     fn of_new(&mut self, name: &str, required: bool, depth: usize, form: &Form<'_>) -> Option<Option<String>> {
         if OWN.contains(&name) {
-            let inputs = self.references.inputs().map(|heads| format!(" | {}", self.reference(&heads)));
-            return Some(Some(format!("STRING{}", inputs.unwrap_or_default())));
+            return Some(Some(self.or_input("STRING".to_owned(), name)));
         }
         if PLACES.contains(&name) {
             // Where nothing tells, only a group of resources does, or who writes it.
             let heads = self.references.same(name).or_else(|| self.references.group(name));
-            let told = heads.or_else(|| self.references.inputs()).map(|heads| self.reference(&heads));
+            let told = heads.or_else(|| self.references.inputs(&[name])).map(|heads| self.reference(&heads));
             return Some(Some(told.unwrap_or_else(|| "STRING".to_owned())));
         }
         if depth == 1 && self.references.is_called(name) {
@@ -142,13 +141,21 @@ impl Typed<'_> {
         Some(self.reference(&heads))
     }
 
+    /// That, or an input of the module that is called as the attribute is.
+    fn or_input(&mut self, expression: String, attribute: &str) -> String {
+        match self.references.inputs(&[attribute]) {
+            Some(heads) => format!("{expression} | {}", self.reference(&heads)),
+            None => expression,
+        }
+    }
+
     /// The references of a regular expression.
     fn reference(&mut self, heads: &str) -> String {
         self.terminal(&format!("/{heads}/"))
     }
 
     /// A text that is none of these.
-    fn other_than(&mut self, texts: &[String], depth: usize) -> String {
+    fn other_than(&mut self, attribute: &str, texts: &[String], depth: usize) -> String {
         if texts.is_empty() {
             return self.text("STRING", depth);
         }
@@ -163,8 +170,9 @@ impl Typed<'_> {
             let reference = self.references.terminal(Class::Text).map(|it| format!(" | {it}")).unwrap_or_default();
             return format!("{other}{reference}");
         }
+        // What is written out, as a script is, nothing else of the module says.
         let other = self.none_of("STRING", texts);
-        self.text(&other, depth)
+        self.or_input(other, attribute)
     }
 
     /// What an attribute that names another thing may hold: references to what it means or may mean, to what the module has for
@@ -173,7 +181,7 @@ impl Typed<'_> {
         let references = self.references;
         let meant = references.meant_or_new(attribute).or_else(|| references.likely(attribute));
         let heads: Vec<String> =
-            references.inputs().into_iter().chain(meant).chain(references.same(attribute)).collect();
+            references.inputs(&[attribute]).into_iter().chain(meant).chain(references.same(attribute)).collect();
         let texts = references.texts_of(attribute).filter(|text| !but.iter().any(|it| it == text));
         let mut named: Vec<String> = texts.map(super::hcl::quote).map(|text| super::hcl::quote(&text)).collect();
         if super::provider_of(references.ty()) == "aws"
@@ -196,7 +204,7 @@ impl Typed<'_> {
         let meant = || self.references.meant_or_new(attribute).or_else(|| self.references.likely(attribute));
         let named = if is_given_out(attribute) { meant() } else { None };
         let same = self.references.same(attribute);
-        let heads: Vec<String> = self.references.inputs().into_iter().chain(named).chain(same).collect();
+        let heads: Vec<String> = self.references.inputs(&[attribute]).into_iter().chain(named).chain(same).collect();
         match heads.is_empty() {
             true => other,
             false => format!("{other} | {}", self.reference(&heads.join("|"))),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use regex::Regex;
 
 use crate::knowledge::Knowledge;
+use crate::naming;
 use crate::schema::{Block, Kind, Schemas};
 use crate::source::{BlockAddr, references_of};
 
@@ -355,10 +356,12 @@ impl References {
         self.texts.get(attribute).into_iter().flatten().map(String::as_str)
     }
 
-    /// Variables, locals and outputs of modules that can stand where a text is wanted, as a regular expression.
-    pub(super) fn inputs(&self) -> Option<String> {
+    /// Variables, locals and outputs of modules that can stand where a text is wanted and are called as one of some
+    /// attributes is, as a regular expression.
+    pub(super) fn inputs(&self, attributes: &[&str]) -> Option<String> {
         let is_input = |head: &&str| [r"var\.", r"local\.", r"module\."].iter().any(|kind| head.starts_with(kind));
-        let heads: Vec<&str> = self.fitting(Class::Text).filter(is_input).collect();
+        let is_called = |head: &&str| attributes.iter().any(|attribute| naming::is_called_alike(attribute, head));
+        let heads: Vec<&str> = self.fitting(Class::Text).filter(is_input).filter(is_called).collect();
         (!heads.is_empty()).then(|| heads.join("|"))
     }
 

@@ -21,6 +21,9 @@ resource "aws_sns_topic" "main" {
 variable "env" {
   type = string
 }
+variable "log_bucket" {
+  type = string
+}
 locals {
   tags = { a = "b" }
 }
@@ -242,8 +245,8 @@ fn only_the_wanted_values_can_be_written_where_they_are_wanted() {
     assert!(accepts(&versioning, &with("versioning {\n    enabled = true\n  }")));
     assert!(!accepts(&versioning, &with("versioning {\n    enabled = false\n  }")));
     let target = wanting("logging.target_prefix", be(json!(["a", "b"])));
-    assert!(accepts(&target, &with("logging {\n    target_bucket = var.env\n    target_prefix = \"b\"\n  }")));
-    assert!(!accepts(&target, &with("logging {\n    target_bucket = var.env\n    target_prefix = \"c\"\n  }")));
+    assert!(accepts(&target, &with("logging {\n    target_bucket = var.log_bucket\n    target_prefix = \"b\"\n  }")));
+    assert!(!accepts(&target, &with("logging {\n    target_bucket = var.log_bucket\n    target_prefix = \"c\"\n  }")));
     let of_another_type = wanting("force_destroy", be(json!(["maybe"])));
     assert!(accepts(&of_another_type, &with("force_destroy = true")));
 }
@@ -261,9 +264,9 @@ fn what_the_rule_leaves_one_value_for_is_one_sentence() {
         assert!(!accepts(&versioning, &with(other)), "{other}");
     }
     let prefix = way("logging.target_prefix", be(json!(["a"]))).unwrap();
-    assert!(accepts(&prefix, &with("logging {\n    target_bucket = var.env\n    target_prefix = \"a\"\n  }")));
+    assert!(accepts(&prefix, &with("logging {\n    target_bucket = var.log_bucket\n    target_prefix = \"a\"\n  }")));
     assert!(!accepts(&prefix, &with("logging {\n    target_prefix = \"a\"\n  }")), "the bucket is required");
-    assert!(!accepts(&prefix, &with("logging {\n    target_bucket = var.env\n  }")));
+    assert!(!accepts(&prefix, &with("logging {\n    target_bucket = var.log_bucket\n  }")));
     let lock = way("object_lock_configuration.rule.default_retention.mode", be(json!(["X"]))).unwrap();
     let nested =
         "object_lock_configuration {\n    rule {\n      default_retention {\n        mode = \"X\"\n      }\n    }\n  }";
@@ -369,7 +372,7 @@ fn a_companion_that_the_rule_asks_for_has_no_nested_blocks_of_its_own_accord() {
     let logging = |more: &str| {
         format!(
             "resource \"aws_s3_bucket\" \"data\" {{\n}}\n\nresource \"aws_s3_bucket_logging\" \"data\" {{\n  \
-             bucket = aws_s3_bucket.data.id\n  target_bucket = var.env\n  target_prefix = \"y\"\n{more}}}"
+             bucket = aws_s3_bucket.data.id\n  target_bucket = var.log_bucket\n  target_prefix = \"y\"\n{more}}}"
         )
     };
     let grant = "  target_grant {\n    permission = \"READ\"\n    grantee {\n      type = \"Group\"\n    }\n  }\n";

@@ -98,7 +98,7 @@ fn what_a_policy_needs_is_not_guessed() {
 
 /// What may be written where some values are known to fail.
 fn other_than(ty: &str, body: &str, path: &str, failing: serde_json::Value) -> Grammar {
-    let around = "resource \"aws_sns_topic\" \"news\" {}\nresource \"google_service_account\" \"web\" {}\nvariable \"group\" {}\n\
+    let around = "resource \"aws_sns_topic\" \"news\" {}\nresource \"google_service_account\" \"web\" {}\nvariable \"group\" {}\nvariable \"members\" {}\nvariable \"ip_ranges\" {}\n\
         resource \"aws_vpc\" \"main\" {}\n";
     let module = format!("resource \"{ty}\" \"a\" {{\n{body}}}\n{around}");
     let must = Must::NotBe(failing.as_array().unwrap().clone());
@@ -122,7 +122,7 @@ fn numbers_and_elements_that_are_known_to_fail_are_not_written() {
     let answer = |members: &str| format!("resource \"{binding}\" \"a\" {{\n  members = {members}\n}}");
     let account = "google_service_account.web.member";
     assert!(accepts(&members, &answer(&format!("[{account}]"))));
-    assert!(accepts(&members, &answer(&format!("[\n    var.group,\n    {account},\n  ]"))));
+    assert!(accepts(&members, &answer(&format!("[\n    var.members,\n    {account},\n  ]"))));
     for bad in ["[\"allUsers\"]", "[\"user:a\"]", "[google_service_account.web.email]", "[]"] {
         assert!(!accepts(&members, &answer(bad)), "{bad}");
     }
@@ -136,10 +136,17 @@ fn who_may_come_is_a_range_of_addresses() {
     let ranges = other_than(group, around, "ingress.cidr_blocks", must);
     let answer =
         |ranges: &str| format!("resource \"{group}\" \"a\" {{\n  ingress {{\n    cidr_blocks = {ranges}\n  }}\n}}");
-    for good in ["[\"10.0.0.0/8\"]", "[\"10.3.0.0/16\", var.group]", "[aws_vpc.main.cidr_block]"] {
+    for good in ["[\"10.0.0.0/8\"]", "[\"10.3.0.0/16\", var.ip_ranges]", "[aws_vpc.main.cidr_block]"] {
         assert!(accepts(&ranges, &answer(good)), "{good}");
     }
-    for bad in ["[\"0.0.0.0/0/0\"]", "[\"1.2.3.4/32\"]", "[aws_sns_topic.news.name]", "[aws_vpc.main.id]", "[]"] {
+    for bad in [
+        "[var.members]",
+        "[\"0.0.0.0/0/0\"]",
+        "[\"1.2.3.4/32\"]",
+        "[aws_sns_topic.news.name]",
+        "[aws_vpc.main.id]",
+        "[]",
+    ] {
         assert!(!accepts(&ranges, &answer(bad)), "{bad}");
     }
 }

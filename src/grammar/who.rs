@@ -17,6 +17,10 @@ const RANGES: &str =
     r#"/"(10\.0\.0\.0\/8|10\.[0-9]{1,2}\.0\.0\/16|172\.16\.0\.0\/12|192\.168\.0\.0\/16|192\.168\.[0-9]{1,2}\.0\/24)"/"#;
 const LOCAL_RANGES: &str = r#"/"fd[0-9a-f]{2}:[0-9a-f]{4}:[0-9a-f]{4}::\/48"/"#;
 
+/// What inputs are called that hold ranges, and those that hold principals.
+const RANGES_INPUTS: [&str; 5] = ["address", "cidr", "ip", "network", "range"];
+const MEMBERS_INPUTS: [&str; 4] = ["account", "group", "member", "principal"];
+
 /// Attributes of others that hold ranges.
 static OF_RANGES: LazyLock<Regex> = LazyLock::new(|| pattern("cidr|address_prefix|address_space|ip_range"));
 
@@ -36,7 +40,7 @@ impl Typed<'_> {
     pub(super) fn who(&mut self, attribute: &str) -> Option<String> {
         let references: &References = self.references;
         let mut one: Vec<String> = Vec::new();
-        if is_of_ranges(attribute) {
+        let inputs = if is_of_ranges(attribute) {
             let ranges = if attribute.contains("ipv6") { LOCAL_RANGES } else { RANGES };
             one.push(self.terminal(ranges));
             let known = references.with_attributes(&OF_RANGES);
@@ -44,13 +48,15 @@ impl Typed<'_> {
             if attribute.starts_with("source_address_prefix") {
                 one.push("\"\\\"VirtualNetwork\\\"\"".to_owned());
             }
+            references.inputs(&RANGES_INPUTS)
         } else if is_of_members(attribute, references.ty()) {
             let accounts = references.of_type("google_service_account", "member")?;
             one.push(self.terminal(&format!("/{accounts}/")));
+            references.inputs(&MEMBERS_INPUTS)
         } else {
             return None;
-        }
-        one.extend(references.inputs().map(|heads| self.terminal(&format!("/{heads}/"))));
+        };
+        one.extend(inputs.map(|heads| self.terminal(&format!("/{heads}/"))));
         Some(one.join(" | "))
     }
 

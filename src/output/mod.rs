@@ -17,7 +17,7 @@ pub mod select;
 pub mod stdout;
 pub mod style;
 pub mod table;
-mod time;
+pub(crate) mod time;
 
 #[cfg(test)]
 mod sample;

@@ -1,5 +1,13 @@
 //! Times as text.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Today in UTC: `2025-01-31`.
+pub fn today() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    utc(now.as_secs()).split('T').next().unwrap_or_default().to_owned()
+}
+
 /// Seconds since the Unix epoch as RFC 3339 in UTC: `2025-01-31T08:00:00Z`.
 pub(super) fn utc(epoch: u64) -> String {
     let (days, seconds) = (epoch / 86_400, epoch % 86_400);

@@ -146,8 +146,13 @@ impl Wanted {
             || is_off && now.iter().any(is_on)
             || self.switches_off()
             || TRAFFIC.contains(&name)
-            // Another name makes it another thing.
-            || self.path.len() == 1 && NAMES.contains(&name) && !now.is_empty()
+            || self.renames(target)
+    }
+
+    /// Whether it is about what the block is called: another name makes it another thing.
+    pub(super) fn renames(&self, target: &Block) -> bool {
+        let is_name = matches!(self.path.as_slice(), [name] if NAMES.contains(&name.as_str()));
+        is_name && !found(&target.body, &self.path).is_empty()
     }
 
     /// Whether it is about a document that the attribute holds.

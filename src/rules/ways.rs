@@ -108,6 +108,11 @@ impl Way {
         self.takes_out() || self.target.iter().any(|wanted| wanted.loses(target))
     }
 
+    /// Whether the block that changes would be called otherwise by it.
+    pub fn renames(&self, target: &Block) -> bool {
+        self.instead.is_none() && self.target.iter().any(|wanted| wanted.renames(target))
+    }
+
     pub(super) fn takes_out(&self) -> bool {
         self.target.iter().any(Wanted::takes_out)
     }
@@ -143,6 +148,17 @@ pub(super) mod tests {
         assert_eq!(ways(Wish { any_value: true, ..wish.clone() }), [wanted("rule.on", Must::Exist)]);
         assert_eq!(ways(Wish { forbid_any: true, ..wish.clone() }), [wanted("rule.on", Must::NotExist)]);
         assert_eq!(ways(wish), []);
+    }
+
+    #[test]
+    fn what_calls_the_block_otherwise_is_told() {
+        let file =
+            SourceFile::parse(RelPath::default(), b"resource \"t\" \"a\" {\n  name = \"n\"\n}\n".to_vec()).unwrap();
+        let target = file.body().blocks().next().unwrap();
+        let way = |path: &str| Way { target: vec![wanted(path, be(&[json!("GatewaySubnet")]))], ..Way::default() };
+        assert!(way("name").renames(target) && !way("mode").renames(target) && !way("rule.name").renames(target));
+        let instead = Some(BlockAddr::resource("t", "b"));
+        assert!(!Way { instead, ..way("name") }.renames(target), "another block changes");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::finding::{Finding, Tool};
 use crate::knowledge::Knowledge;
 use crate::outcome::{Gate, Judgement, Verdict};
 use crate::process::ProcessError;
+use crate::rules;
 use crate::rules::{Alternatives, Explored};
 use crate::scanner::checkov::{CheckovWorker, ScanRequest};
 use crate::scanner::explore::Exploration;
@@ -234,12 +235,15 @@ impl Prover {
         let Some((merged, after)) = self.merge(case, &schemas, answer, &mut verdicts) else {
             return Ok(rejected(verdicts));
         };
+        let keys = case.finding.hints.evaluated_keys.iter();
+        let inspected: Vec<String> = keys.filter_map(|key| rules::names_of(key).pop()).collect();
         let change = guard::Change {
             before: &self.tree,
             after: &after,
             file: &case.file,
             target: &case.block,
             companions: &merged.companions,
+            inspected: &inspected,
             knowledge: &self.tools.knowledge,
         };
         let guarded = timed(&mut verdicts, Gate::Guardrails, || {

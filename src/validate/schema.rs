@@ -95,8 +95,15 @@ mod tests {
         let target = BlockAddr::resource("aws_sqs_queue", "q");
         let (before, after) = (tree(BEFORE), tree(after));
         let knowledge = Knowledge::default();
-        let change =
-            Change { before: &before, after: &after, file: &file, target: &target, companions, knowledge: &knowledge };
+        let change = Change {
+            before: &before,
+            after: &after,
+            file: &file,
+            target: &target,
+            companions,
+            inspected: &[],
+            knowledge: &knowledge,
+        };
         judge(&Schemas::embedded(), &change)
     }
 

@@ -8,6 +8,7 @@ mod documents;
 mod openings;
 mod policies;
 mod reviewed;
+mod sameness;
 mod structure;
 mod values;
 
@@ -29,6 +30,8 @@ pub struct Change<'a> {
     pub target: &'a BlockAddr,
     /// The blocks that were added.
     pub companions: &'a [BlockAddr],
+    /// The arguments, by their own names, that the rule says it looked at.
+    pub inspected: &'a [String],
     /// What people know: what the user has given is not made up, and some things are for a person to look at.
     pub knowledge: &'a Knowledge,
 }
@@ -48,6 +51,7 @@ pub struct Guarded {
 pub fn judge(change: &Change<'_>) -> Guarded {
     let mut guarded = Guarded::default();
     structure::judge(change, &mut guarded);
+    sameness::judge(change, &mut guarded);
     let others = guarded.reasons.len();
     values::judge(change, &mut guarded);
     let values = guarded.reasons.len();
@@ -93,7 +97,8 @@ pub(crate) mod tests {
         companions: &[BlockAddr],
     ) -> Guarded {
         let knowledge = Knowledge::load(&[], None).unwrap();
-        judge(&Change { before, after, file: &main_tf(), target, companions, knowledge: &knowledge })
+        let inspected = &["ingress".to_owned()];
+        judge(&Change { before, after, file: &main_tf(), target, companions, inspected, knowledge: &knowledge })
     }
 
     const BEFORE: &str = r#"
@@ -351,6 +356,26 @@ resource "aws_security_group" "web" {
             changed("variable \"s\" {\n  default = \"\"\n}\n", "secret_string = \"${var.s}\""),
             Guarded::default()
         );
+    }
+
+    #[test]
+    fn what_a_new_block_leads_elsewhere_does_not_lead_back() {
+        let of = |block: &str| {
+            let bucket = "resource \"aws_s3_bucket\" \"a\" {\n}\n";
+            let new = block.split('"').nth(1).unwrap();
+            let after = tree(&format!("{bucket}{block}"));
+            judged(&tree(bucket), &after, &BlockAddr::resource("aws_s3_bucket", "a"), &[BlockAddr::resource(new, "a")])
+        };
+        let copy = "bucket = aws_s3_bucket.a.id\n  rule {\n    destination {\n      bucket = aws_s3_bucket.a.arn\n    }\n  }\n";
+        refused(
+            &of(&format!("resource \"aws_s3_bucket_replication_configuration\" \"a\" {{\n  {copy}}}\n")),
+            "leads back to",
+        );
+        let log = "bucket = aws_s3_bucket.a.id\n  target_bucket = aws_s3_bucket.a.id\n";
+        let logged = of(&format!("resource \"aws_s3_bucket_logging\" \"a\" {{\n  {log}}}\n"));
+        assert!(logged.reasons.is_empty() && logged.review.iter().any(|it| it.contains("leads back to")), "{logged:?}");
+        let policy = "bucket = aws_s3_bucket.a.id\n  policy = jsonencode({ Resource = aws_s3_bucket.a.arn })\n";
+        assert_eq!(of(&format!("resource \"aws_s3_bucket_policy\" \"a\" {{\n  {policy}}}\n")).reasons, [""; 0]);
     }
 
     #[derive(serde::Deserialize)]

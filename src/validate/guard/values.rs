@@ -8,6 +8,7 @@ use regex::Regex;
 
 use crate::knowledge::Knowledge;
 use crate::naming;
+use crate::output::time;
 use crate::pattern::pattern;
 use crate::rules::RANGES;
 use crate::secret;
@@ -172,6 +173,12 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
         if is_no_one_of(addr, name, text) {
             refuse(format!("{text:?} is no {name}"));
         }
+        if name.ends_with("phone") || name.ends_with("phone_number") {
+            refuse(format!("{text:?} is made up; use what the module has, or create it"));
+        }
+        if is_over(name, text) {
+            refuse(format!("{text:?} lies in the past"));
+        }
         let example = || EXAMPLE.find(text).filter(|found| !known(found.as_str()));
         if let Some(found) = PLACEHOLDER.find(text).or_else(example) {
             refuse(format!("{:?} is a placeholder", found.as_str()));
@@ -229,6 +236,13 @@ fn is_no_address(argument: &str, text: &str) -> bool {
     static FORM: LazyLock<Regex> =
         LazyLock::new(|| pattern(r"^\d+(\.\d+){3,}(/\d+)*$|^[0-9a-fA-F:]*::[0-9a-fA-F:]*(/\d+)*$"));
     FORM.is_match(text) && !is_range(text) && !argument.contains("version")
+}
+
+/// Whether an argument that says when something ends holds a day that is over.
+fn is_over(argument: &str, text: &str) -> bool {
+    static DAY: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\d{4}-\d{2}-\d{2}"));
+    let ends = argument.contains("expir") || argument.ends_with("end_date") || argument.ends_with("not_after");
+    ends && DAY.find(text).is_some_and(|day| day.as_str() < &time::today()[..])
 }
 
 /// Whether an argument that says which role or kind it is says several, or one that there cannot be (Google Cloud docs, "Roles and
