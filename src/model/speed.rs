@@ -50,7 +50,7 @@ pub struct Speeds {
     pub prefill: BTreeMap<usize, f64>,
     /// Tokens of an answer a second, one pass each, with the logits of the whole vocabulary, behind 512 tokens.
     pub decode: f64,
-    /// Milliseconds of a pass over so many tokens, behind 512.
+    /// Milliseconds of a pass over so many tokens, with the logits behind each, behind 512.
     pub forward_ms: BTreeMap<usize, f64>,
     /// Microseconds until it is known which tokens may come next.
     pub mask_us: f64,
@@ -91,7 +91,7 @@ impl Model {
             told(&format!("a pass over {length} tokens"));
             let seconds = median(rounds * 2, || {
                 cache.truncate(BEFORE);
-                timed(|| self.run(&tokens[BEFORE..BEFORE + length], &mut cache))
+                timed(|| self.pass(&tokens[BEFORE..BEFORE + length], &mut cache))
             })?;
             forward_ms.insert(length, seconds * 1e3);
         }
@@ -100,9 +100,7 @@ impl Model {
             cache.truncate(BEFORE);
             timed(|| {
                 for token in &tokens[BEFORE..BEFORE + ANSWER] {
-                    interrupt::check()?;
-                    let hidden = self.network.hidden(&[*token], &mut cache)?;
-                    self.network.head(&hidden)?.flatten_all()?.to_vec1::<f32>()?;
+                    self.pass(&[*token], &mut cache)?;
                 }
                 Ok(())
             })
@@ -110,6 +108,8 @@ impl Model {
         let decode = ANSWER as f64 / seconds;
         told("which tokens may come next");
         let mask_us = self.mask()? * 1e6;
+        // What follows takes memory of its own.
+        let peak_bytes = peak();
         told("the memory");
         let bandwidth = bandwidth();
         let is_cpu = self.device().is_cpu();
@@ -121,7 +121,7 @@ impl Model {
             forward_ms,
             mask_us,
             load_s: self.load_seconds(),
-            peak_bytes: peak(),
+            peak_bytes,
             bandwidth_gb_s: bandwidth / 1e9,
             bandwidth_share: is_cpu.then(|| decode * self.bytes_per_token as f64 / bandwidth),
         })
@@ -134,6 +134,14 @@ impl Model {
             // Taken to the CPU: a GPU works on while nobody asks.
             self.network.hidden(chunk, cache)?.flatten_all()?.to_vec1::<f32>()?;
         }
+        Ok(())
+    }
+
+    /// Runs tokens in one pass, with the logits of the whole vocabulary behind each, as drafts are checked.
+    fn pass(&self, tokens: &[u32], cache: &mut Cache) -> Result<(), ModelError> {
+        interrupt::check()?;
+        let hidden = self.network.hidden(tokens, cache)?;
+        self.network.head(&hidden)?.flatten_all()?.to_vec1::<f32>()?;
         Ok(())
     }
 

@@ -7,6 +7,7 @@ mod attention;
 mod cache;
 
 use std::fs::File;
+use std::sync::Arc;
 
 use candle_core::Device;
 use candle_core::quantized::QTensor;
@@ -17,7 +18,7 @@ use super::config::{Architecture, Config};
 use super::gguf::Gguf;
 use super::kv::KvCache;
 use super::lanes::{self, Kernel, LANES};
-use super::packed::{self, Input, Packed};
+use super::packed::{self, Input, Packed, Pages};
 use super::rope::Rope;
 
 use cache::LayerCache;
@@ -77,7 +78,8 @@ impl Network {
     /// # Errors
     /// When a tensor is missing, or of another shape than the hyper-parameters ask for.
     pub fn load(gguf: &Gguf, config: &Config) -> Result<Option<Self>, ModelError> {
-        let reader = Reader { gguf, config };
+        let matrices = gguf.matrices().map(|(kind, shape)| Packed::bytes(kind, shape));
+        let reader = Reader { gguf, config, pages: Pages::new(matrices.fold(0, usize::saturating_add)) };
         let mut file = gguf.reader()?;
         let shape = [config.vocab, config.width];
         // The largest matrix first: where it cannot be packed, little was read in vain.
@@ -297,6 +299,7 @@ impl Kernel for SwiGlu<'_> {
 struct Reader<'a> {
     gguf: &'a Gguf,
     config: &'a Config,
+    pages: Arc<Pages>,
 }
 
 impl Reader<'_> {
@@ -350,7 +353,7 @@ impl Reader<'_> {
 
     /// `{name}.weight`, packed; `None` where there is no kernel for it.
     fn matrix(&self, file: &mut File, name: &str, shape: [usize; 2]) -> Result<Option<Packed>, ModelError> {
-        Ok(Packed::new(&self.tensor(file, &format!("{name}.weight"), &shape)?)?)
+        Ok(Packed::new(&self.tensor(file, &format!("{name}.weight"), &shape)?, &self.pages)?)
     }
 
     /// A vector that must be there.

@@ -20,6 +20,16 @@ pub(super) struct Block {
     pub(super) sums32: [i32; BLOCK / 64],
 }
 
+/// The blocks of several inputs at one place.
+#[inline(always)]
+pub(super) fn at<'a, const M: usize>(inputs: &[&'a [Block]; M], index: usize) -> [&'a Block; M] {
+    let mut blocks = [&inputs[0][index]; M];
+    for m in 1..M {
+        blocks[m] = &inputs[m][index];
+    }
+    blocks
+}
+
 /// Some inputs, each a row of blocks. It keeps its room from one filling to the next.
 #[derive(Debug, Default)]
 pub struct Input {

@@ -7,6 +7,7 @@
 //! Block formats: `block_q4_K`, `block_q6_K` and `block_q8_0` of ggml's `ggml-common.h`.
 
 mod input;
+mod pages;
 #[cfg(target_arch = "x86_64")]
 mod q4k;
 #[cfg(target_arch = "x86_64")]
@@ -18,6 +19,7 @@ mod vector;
 
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, QTensor};
 use rayon::prelude::*;
@@ -25,6 +27,7 @@ use rayon::prelude::*;
 use super::lanes::{self, Kernel};
 
 pub use input::Input;
+pub use pages::Pages;
 
 /// Columns of a block.
 const BLOCK: usize = 256;
@@ -56,13 +59,13 @@ trait Weights: std::fmt::Debug + Send + Sync {
 /// Groups of rows, of each its blocks in order.
 #[derive(Debug)]
 struct Groups<G, const LANES: usize> {
-    groups: Vec<G>,
+    groups: pages::Array<G>,
     /// Blocks in a row.
     per_row: usize,
 }
 
 /// One block of columns of several rows.
-trait Group<const LANES: usize>: Unpack + std::fmt::Debug + Send + Sync {
+trait Group<const LANES: usize>: Unpack + Copy + std::fmt::Debug + Send + Sync {
     /// The products of the rows with `M` inputs, of which the blocks are given from the first on.
     ///
     /// # Safety
@@ -102,32 +105,53 @@ impl Packed {
     ///
     /// # Errors
     /// When the tensor's bytes cannot be read.
-    pub fn new(weight: &QTensor) -> candle_core::Result<Option<Self>> {
-        match Self::with_lanes(weight, 16)? {
+    pub fn new(weight: &QTensor, pages: &Arc<Pages>) -> candle_core::Result<Option<Self>> {
+        match Self::with_lanes(weight, 16, pages)? {
             Some(packed) => Ok(Some(packed)),
-            None => Self::with_lanes(weight, 8),
+            None => Self::with_lanes(weight, 8, pages),
         }
     }
 
+    /// Bytes that a matrix of a kind takes, packed; none where nothing is.
+    pub fn bytes(kind: GgmlDType, [rows, columns]: [usize; 2]) -> usize {
+        let Some(lanes) = [16, 8].into_iter().find(|lanes| able(*lanes)) else { return 0 };
+        let group = match (kind, lanes) {
+            #[cfg(target_arch = "x86_64")]
+            (GgmlDType::Q4K, 16) => size_of::<q4k::Group<16>>(),
+            #[cfg(target_arch = "x86_64")]
+            (GgmlDType::Q4K, _) => size_of::<q4k::Group<8>>(),
+            #[cfg(target_arch = "x86_64")]
+            (GgmlDType::Q6K, 16) => size_of::<q6k::Group<16>>(),
+            #[cfg(target_arch = "x86_64")]
+            (GgmlDType::Q6K, _) => size_of::<q6k::Group<8>>(),
+            #[cfg(target_arch = "x86_64")]
+            (GgmlDType::Q8_0, 16) => size_of::<q8::Group<16>>(),
+            #[cfg(target_arch = "x86_64")]
+            (GgmlDType::Q8_0, _) => size_of::<q8::Group<8>>(),
+            _ => 0,
+        };
+        rows.div_ceil(lanes).saturating_mul(columns / BLOCK).saturating_mul(group)
+    }
+
     /// The same with so many rows side by side.
-    fn with_lanes(weight: &QTensor, lanes: usize) -> candle_core::Result<Option<Self>> {
+    fn with_lanes(weight: &QTensor, lanes: usize, pages: &Arc<Pages>) -> candle_core::Result<Option<Self>> {
         let (rows, columns) = weight.shape().dims2()?;
         if !able(lanes) || columns % BLOCK != 0 || !weight.device().is_cpu() {
             return Ok(None);
         }
         let weights: Box<dyn Weights> = match (weight.dtype(), lanes) {
             #[cfg(target_arch = "x86_64")]
-            (GgmlDType::Q4K, 16) => Box::new(Groups::new(&weight.data()?, columns, q4k::pack::<16>)),
+            (GgmlDType::Q4K, 16) => Box::new(Groups::new(&weight.data()?, columns, pages, q4k::pack::<16>)),
             #[cfg(target_arch = "x86_64")]
-            (GgmlDType::Q4K, 8) => Box::new(Groups::new(&weight.data()?, columns, q4k::pack::<8>)),
+            (GgmlDType::Q4K, 8) => Box::new(Groups::new(&weight.data()?, columns, pages, q4k::pack::<8>)),
             #[cfg(target_arch = "x86_64")]
-            (GgmlDType::Q6K, 16) => Box::new(Groups::new(&weight.data()?, columns, q6k::pack::<16>)),
+            (GgmlDType::Q6K, 16) => Box::new(Groups::new(&weight.data()?, columns, pages, q6k::pack::<16>)),
             #[cfg(target_arch = "x86_64")]
-            (GgmlDType::Q6K, 8) => Box::new(Groups::new(&weight.data()?, columns, q6k::pack::<8>)),
+            (GgmlDType::Q6K, 8) => Box::new(Groups::new(&weight.data()?, columns, pages, q6k::pack::<8>)),
             #[cfg(target_arch = "x86_64")]
-            (GgmlDType::Q8_0, 16) => Box::new(Groups::new(&weight.data()?, columns, q8::pack::<16>)),
+            (GgmlDType::Q8_0, 16) => Box::new(Groups::new(&weight.data()?, columns, pages, q8::pack::<16>)),
             #[cfg(target_arch = "x86_64")]
-            (GgmlDType::Q8_0, 8) => Box::new(Groups::new(&weight.data()?, columns, q8::pack::<8>)),
+            (GgmlDType::Q8_0, 8) => Box::new(Groups::new(&weight.data()?, columns, pages, q8::pack::<8>)),
             _ => return Ok(None),
         };
         Ok(Some(Self { weights, rows, columns, lanes }))
@@ -282,7 +306,12 @@ impl<'a> Target<'a> {
 
 impl<G: Group<LANES>, const LANES: usize> Groups<G, LANES> {
     /// Packs a file's blocks, which are `SIZE` bytes each, row by row.
-    fn new<const SIZE: usize>(bytes: &[u8], columns: usize, pack: impl Fn([&[u8; SIZE]; LANES]) -> G) -> Self {
+    fn new<const SIZE: usize>(
+        bytes: &[u8],
+        columns: usize,
+        pages: &Arc<Pages>,
+        pack: impl Fn([&[u8; SIZE]; LANES]) -> G,
+    ) -> Self {
         let (blocks, _) = bytes.as_chunks::<SIZE>();
         let per_row = columns / BLOCK;
         // Rows of nothing behind the last one.
@@ -293,7 +322,7 @@ impl<G: Group<LANES>, const LANES: usize> Groups<G, LANES> {
             pack(std::array::from_fn(|lane| of_row(lane).unwrap_or(&nothing)))
         };
         let rows = blocks.len() / per_row;
-        Self { groups: (0..rows.div_ceil(LANES) * per_row).map(group).collect(), per_row }
+        Self { groups: pages.array(rows.div_ceil(LANES) * per_row, group), per_row }
     }
 }
 
@@ -369,7 +398,7 @@ mod tests {
     }
 
     fn packed(weight: &QTensor, lanes: usize) -> Packed {
-        Packed::with_lanes(weight, lanes).unwrap().expect("an able CPU")
+        Packed::with_lanes(weight, lanes, &Pages::new(0)).unwrap().expect("an able CPU")
     }
 
     fn row(packed: &Packed, row: usize) -> Vec<f32> {
@@ -481,8 +510,21 @@ mod tests {
     }
 
     #[test]
+    fn a_matrix_takes_as_many_bytes_as_are_told() {
+        let lanes = kinds().map(|(_, lanes)| lanes).max();
+        for (kind, lanes) in kinds().filter(|(_, of)| Some(*of) == lanes) {
+            let bytes = Packed::bytes(kind, [45, 512]);
+            let pages = Pages::new(bytes);
+            Packed::with_lanes(&weight(kind, 45, 512), lanes, &pages).unwrap().unwrap();
+            assert_eq!(pages.taken(), bytes, "{kind:?}");
+        }
+        assert_eq!(Packed::bytes(GgmlDType::F32, [45, 512]), 0);
+    }
+
+    #[test]
     fn what_has_no_kernel_is_not_packed() {
-        assert!(Packed::new(&weight(GgmlDType::Q5_0, 8, 256)).unwrap().is_none());
-        assert!(Packed::new(&weight(GgmlDType::Q8_0, 8, 288)).unwrap().is_none());
+        let pages = Pages::new(0);
+        assert!(Packed::new(&weight(GgmlDType::Q5_0, 8, 256), &pages).unwrap().is_none());
+        assert!(Packed::new(&weight(GgmlDType::Q8_0, 8, 288), &pages).unwrap().is_none());
     }
 }

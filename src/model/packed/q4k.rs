@@ -7,14 +7,14 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use super::BLOCK;
-use super::input::Block;
-use super::vector::{bytes16, floats8, floats16, load8, load16, pairs16, store8, store16};
+use super::input::{Block, at};
+use super::vector::{bytes16, floats8, floats16, load8, load16, pairs16, stored8, stored16};
 
 /// Bytes of a block in the file: `d`, `dmin` (f16), 12 bytes of scales and minima, 128 of quants.
 const SIZE: usize = 144;
 
 /// A block of several rows.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Group<const LANES: usize> {
     /// Of each 64 columns, four by four, the rows' quants: the first 32 in the low halves of the bytes.
@@ -70,7 +70,7 @@ impl super::Group<8> for Group<8> {
         let low = _mm256_set1_epi8(15);
         let mut sums = [_mm256_setzero_ps(); M];
         for (index, group) in groups.iter().enumerate() {
-            let input: [&Block; M] = inputs.map(|blocks| &blocks[index]);
+            let input = at(&inputs, index);
             let mut scaled = [_mm256_setzero_si256(); M];
             for (pair, quants) in group.quants.iter().enumerate() {
                 for half in 0..2 {
@@ -109,7 +109,7 @@ impl super::Group<8> for Group<8> {
                 sums[m] = _mm256_fmadd_ps(_mm256_set1_ps(input[m].scale), product, sums[m]);
             }
         }
-        sums.map(|sum| store8(sum))
+        stored8(sums)
     }
 }
 
@@ -119,7 +119,7 @@ impl super::Group<16> for Group<16> {
         let low = _mm512_set1_epi8(15);
         let mut sums = [_mm512_setzero_ps(); M];
         for (index, group) in groups.iter().enumerate() {
-            let input: [&Block; M] = inputs.map(|blocks| &blocks[index]);
+            let input = at(&inputs, index);
             let mut scaled = [_mm512_setzero_si512(); M];
             for (pair, quants) in group.quants.iter().enumerate() {
                 for half in 0..2 {
@@ -155,6 +155,6 @@ impl super::Group<16> for Group<16> {
                 sums[m] = _mm512_fmadd_ps(_mm512_set1_ps(input[m].scale), product, sums[m]);
             }
         }
-        sums.map(|sum| store16(sum))
+        stored16(sums)
     }
 }

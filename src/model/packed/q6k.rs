@@ -7,14 +7,14 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use super::BLOCK;
-use super::input::Block;
-use super::vector::{bytes16, floats8, floats16, load8, load16, pairs16, store8, store16};
+use super::input::{Block, at};
+use super::vector::{bytes16, floats8, floats16, load8, load16, pairs16, stored8, stored16};
 
 /// Bytes of a block in the file: 128 of the quants' low halves, 64 of their upper 2 bits, 16 scales, `d` (f16).
 const SIZE: usize = 210;
 
 /// A block of several rows.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Group<const LANES: usize> {
     /// Of each 8 columns the rows' low 4 bits: the first four columns in the low halves of the bytes.
@@ -72,7 +72,7 @@ impl super::Group<8> for Group<8> {
         let (fifteen, upper) = (_mm256_set1_epi8(15), _mm256_set1_epi8(0x30));
         let mut sums = [_mm256_setzero_ps(); M];
         for (index, group) in groups.iter().enumerate() {
-            let input: [&Block; M] = inputs.map(|blocks| &blocks[index]);
+            let input = at(&inputs, index);
             let mut scaled = [_mm256_setzero_si256(); M];
             for part in 0..16 {
                 let (first, second) = (load8(&group.low[part * 2]), load8(&group.low[part * 2 + 1]));
@@ -116,7 +116,7 @@ impl super::Group<8> for Group<8> {
                 sums[m] = _mm256_fmadd_ps(_mm256_set1_ps(input[m].scale), product, sums[m]);
             }
         }
-        sums.map(|sum| store8(sum))
+        stored8(sums)
     }
 }
 
@@ -126,7 +126,7 @@ impl super::Group<16> for Group<16> {
         let (fifteen, upper) = (_mm512_set1_epi8(15), _mm512_set1_epi8(0x30));
         let mut sums = [_mm512_setzero_ps(); M];
         for (index, group) in groups.iter().enumerate() {
-            let input: [&Block; M] = inputs.map(|blocks| &blocks[index]);
+            let input = at(&inputs, index);
             let mut scaled = [_mm512_setzero_si512(); M];
             for part in 0..16 {
                 let (first, second) = (load16(&group.low[part * 2]), load16(&group.low[part * 2 + 1]));
@@ -164,6 +164,6 @@ impl super::Group<16> for Group<16> {
                 sums[m] = _mm512_fmadd_ps(_mm512_set1_ps(input[m].scale), product, sums[m]);
             }
         }
-        sums.map(|sum| store16(sum))
+        stored16(sums)
     }
 }

@@ -7,8 +7,8 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use super::BLOCK;
-use super::input::Block;
-use super::vector::{floats8, floats16, load8, load16, store8, store16};
+use super::input::{Block, at};
+use super::vector::{floats8, floats16, load8, load16, stored8, stored16};
 
 /// Parts that are taken together.
 const PARTS: usize = BLOCK / 32;
@@ -16,7 +16,7 @@ const PARTS: usize = BLOCK / 32;
 const SIZE: usize = PARTS * 34;
 
 /// 256 columns of several rows.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Group<const LANES: usize> {
     /// Four by four, the rows' quants.
@@ -53,7 +53,7 @@ impl super::Group<8> for Group<8> {
         let ones = _mm256_set1_epi16(1);
         let mut sums = [_mm256_setzero_ps(); M];
         for (index, group) in groups.iter().enumerate() {
-            let input: [&Block; M] = inputs.map(|blocks| &blocks[index]);
+            let input = at(&inputs, index);
             let mut scaled = [_mm256_setzero_ps(); M];
             for (part, scales) in group.scales.iter().enumerate() {
                 let mut products = [_mm256_setzero_si256(); M];
@@ -76,7 +76,7 @@ impl super::Group<8> for Group<8> {
                 sums[m] = _mm256_fmadd_ps(_mm256_set1_ps(input[m].scale), scaled[m], sums[m]);
             }
         }
-        sums.map(|sum| store8(sum))
+        stored8(sums)
     }
 }
 
@@ -86,7 +86,7 @@ impl super::Group<16> for Group<16> {
         let upper = _mm512_set1_epi8(-128);
         let mut sums = [_mm512_setzero_ps(); M];
         for (index, group) in groups.iter().enumerate() {
-            let input: [&Block; M] = inputs.map(|blocks| &blocks[index]);
+            let input = at(&inputs, index);
             let mut scaled = [_mm512_setzero_ps(); M];
             for (part, scales) in group.scales.iter().enumerate() {
                 // Quants are raised by 128, as they have to be without a sign.
@@ -112,6 +112,6 @@ impl super::Group<16> for Group<16> {
                 sums[m] = _mm512_fmadd_ps(_mm512_set1_ps(input[m].scale), scaled[m], sums[m]);
             }
         }
-        sums.map(|sum| store16(sum))
+        stored16(sums)
     }
 }

@@ -52,6 +52,25 @@ pub(super) fn store16(values: __m512) -> [f32; 16] {
     out
 }
 
+/// Several of them. Not by `array::map`, which is compiled for any CPU and takes no such function in.
+#[target_feature(enable = "avx2")]
+pub(super) fn stored8<const M: usize>(values: [__m256; M]) -> [[f32; 8]; M] {
+    let mut out = [[0f32; 8]; M];
+    for m in 0..M {
+        out[m] = store8(values[m]);
+    }
+    out
+}
+
+#[target_feature(enable = "avx512f")]
+pub(super) fn stored16<const M: usize>(values: [__m512; M]) -> [[f32; 16]; M] {
+    let mut out = [[0f32; 16]; M];
+    for m in 0..M {
+        out[m] = store16(values[m]);
+    }
+    out
+}
+
 /// Two rows of bytes as pairs of 16 bits, the first row's in the lower halves.
 #[target_feature(enable = "avx512bw")]
 pub(super) fn pairs16(first: __m128i, second: __m128i, is_signed: bool) -> __m512i {

@@ -1,0 +1,132 @@
+//! Room for a model's weights, in large pages where the system has them.
+//!
+//! An answer reads all weights once for each token. With pages of 4 KiB, each would ask for a place in the tables of pages
+//! every 64 cache lines; with those of 2 MiB (Linux, `Documentation/admin-guide/mm/transhuge.rst`) a core reads from memory
+//! about one and a half times as fast. So that no page is left half empty, all matrices lie in one piece.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::fmt;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A large page, bytes.
+const PAGE: usize = 2 << 20;
+
+/// One piece of memory, from which arrays are taken one after the other.
+pub struct Pages {
+    at: NonNull<u8>,
+    layout: Layout,
+    taken: AtomicUsize,
+}
+
+// SAFETY: what is taken belongs to who took it alone; the rest is a counter.
+unsafe impl Send for Pages {}
+// SAFETY: as above.
+unsafe impl Sync for Pages {}
+
+impl Pages {
+    /// Room for so many bytes. None of it is used until it is written to.
+    ///
+    /// # Panics
+    /// When there is no such room.
+    pub fn new(bytes: usize) -> Arc<Self> {
+        let layout = Layout::from_size_align(bytes.max(1).next_multiple_of(PAGE), PAGE).expect("a size in memory");
+        // SAFETY: the size is not 0.
+        let Some(at) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        ask_for_large(at, layout.size());
+        Arc::new(Self { at, layout, taken: AtomicUsize::new(0) })
+    }
+
+    /// Bytes that are taken.
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// An array of so many items, each made by its number; in room of its own where there is none left here.
+    pub(super) fn array<T: Copy>(self: &Arc<Self>, len: usize, make: impl Fn(usize) -> T) -> Array<T> {
+        // Whole cache lines: no two arrays share one.
+        let bytes = len.checked_mul(size_of::<T>()).expect("a size in memory").next_multiple_of(64);
+        assert!(align_of::<T>() <= 64, "items that a cache line can hold apart");
+        let behind = |taken: usize| taken.checked_add(bytes).filter(|end| *end <= self.layout.size());
+        let Ok(first) = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, behind) else {
+            return Self::new(bytes).array(len, make);
+        };
+        // SAFETY: the bytes behind `first` are inside of the room, as was just seen, and no other call gets them.
+        let start = unsafe { self.at.add(first).cast::<T>() };
+        // SAFETY: they have room for that many items, are aligned for them, and nobody else writes to them.
+        let room = unsafe { std::slice::from_raw_parts_mut(start.as_ptr().cast::<std::mem::MaybeUninit<T>>(), len) };
+        for (index, item) in room.iter_mut().enumerate() {
+            item.write(make(index));
+        }
+        Array { start, len, _room: self.clone() }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with this layout, and no array is left: each holds the room.
+        unsafe { dealloc(self.at.as_ptr(), self.layout) };
+    }
+}
+
+/// Asks for large pages; what the system makes of it is its own.
+#[cfg(target_os = "linux")]
+fn ask_for_large(at: NonNull<u8>, bytes: usize) {
+    // SAFETY: the range was just allocated, and the advice changes nothing that it holds.
+    let _ = unsafe { rustix::mm::madvise(at.as_ptr().cast(), bytes, rustix::mm::Advice::LinuxHugepage) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_for_large(_: NonNull<u8>, _: usize) {}
+
+/// An array in [`Pages`].
+pub(super) struct Array<T> {
+    start: NonNull<T>,
+    len: usize,
+    /// It lives as long as what lies in it.
+    _room: Arc<Pages>,
+}
+
+// SAFETY: it is the only owner of its items.
+unsafe impl<T: Send> Send for Array<T> {}
+// SAFETY: shared, it gives out nothing but shared references.
+unsafe impl<T: Sync> Sync for Array<T> {}
+
+impl<T> Deref for Array<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: all items were written when the array was made.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T> fmt::Debug for Array<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} items", self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_hold_what_was_made_and_share_no_line() {
+        let pages = Pages::new(3 * PAGE - 7);
+        let bytes = pages.array(100, |index| index as u8);
+        let words = pages.array(5000, |index| index as u64 * 3);
+        assert!(bytes.iter().enumerate().all(|(index, byte)| *byte == index as u8));
+        assert!(words.len() == 5000 && words.iter().enumerate().all(|(index, word)| *word == index as u64 * 3));
+        assert_eq!((bytes.as_ptr() as usize % PAGE, words.as_ptr() as usize % PAGE), (0, 128));
+        // The room outlives who made it, and what does not fit gets room of its own.
+        let more = pages.array(PAGE, |index| index as u32);
+        assert_eq!(pages.taken(), 128 + 5000 * 8);
+        drop(pages);
+        assert!(more[PAGE - 1] == (PAGE - 1) as u32 && words[4999] == 14997);
+        assert!(Pages::new(0).array(0, |_| 0u8).is_empty());
+    }
+}
