@@ -132,7 +132,8 @@ fn import(from: &[PathBuf], out: &Path) -> Result<ExitStatus, Failure> {
 /// What a pack's file is called: a provider has one for each major version.
 fn file_name(head: &Head) -> String {
     let major: String = head.version.chars().take_while(char::is_ascii_digit).collect();
-    format!("{}-{major}.pack", head.name)
+    // What `terraform providers schema` prints does not say it.
+    if major.is_empty() { format!("{}.pack", head.name) } else { format!("{}-{major}.pack", head.name) }
 }
 
 /// The packs that a path leads to.

@@ -1,5 +1,6 @@
 //! All schemas that there are, found by type.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,7 +69,11 @@ impl Schemas {
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "pack"));
         paths.sort();
         let packs = paths.into_iter().map(|path| Ok((Source::Imported(path.clone()), Arc::new(Pack::open(&path)?))));
-        Ok(Self { packs: packs.collect::<Result<_, SchemaError>>()?, ..Self::default() })
+        let mut packs = packs.collect::<Result<Vec<_>, SchemaError>>()?;
+        // The newest speaks first; of what does not say how new it is, its user has to know.
+        let version = |pack: &Pack| pack.head().and_then(|head| versions::numbers(&head.version));
+        packs.sort_by_key(|(_, pack)| Reverse(version(pack).unwrap_or([u64::MAX; 3])));
+        Ok(Self { packs, ..Self::default() })
     }
 
     /// Only the embedded ones.
@@ -106,16 +111,21 @@ impl Schemas {
         let own: Vec<&source::Block> = own.collect();
         let types: BTreeSet<_> = own.iter().filter_map(|b| Some((Kind::of(&b.keyword)?, &b.labels[0]))).collect();
         let lacks = |pack: &Pack| types.iter().filter(|(kind, ty)| !pack.has(*kind, ty)).count();
-        let admits = |version: &str| wanted.iter().all(|wanted| wanted.admits(version));
+        // Of what does not say which version it is of, its user has to know.
+        let admits =
+            |version: &str| versions::numbers(version).is_none() || wanted.iter().all(|wanted| wanted.admits(version));
+        let allows = |major: u64| wanted.iter().all(|wanted| wanted.allows(major));
+        let is_allowed = |version: &str| versions::major(version).is_some_and(allows);
         // Most of a provider stays as it is from one major version to the next; the module shows what it uses of it.
         let is_near = |pack: &Pack, version: &str| {
-            let near = |wanted: &Wanted| wanted.admits(version) || wanted.is_just_before(version);
-            wanted.iter().all(near) && own.iter().all(|block| suits(pack, block))
+            let before = versions::major(version).and_then(|major| major.checked_sub(1));
+            before.is_some_and(allows) && own.iter().all(|block| suits(pack, block))
         };
         let packs: Vec<_> =
             self.packs_of(provider).into_iter().filter_map(|(from, pack)| Some((from, pack, pack.head()?))).collect();
         let said = || wanted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let fitting = (0..packs.len()).filter(|&at| admits(&packs[at].2.version)).min_by_key(|&at| lacks(packs[at].1));
+        let fitting = fitting.or_else(|| packs.iter().position(|(_, _, head)| is_allowed(&head.version)));
         let fitting = fitting.or_else(|| packs.iter().position(|(_, pack, head)| is_near(pack, &head.version)));
         match (packs.first(), fitting) {
             // What the providers say of themselves is of the version that the module has.
@@ -281,6 +291,10 @@ mod tests {
         assert_eq!(of(None, old), third);
         assert_eq!(of(Some(">= 3.0"), old), third);
         assert_eq!(of(Some("~> 3.0"), both), third);
+        for pinned in ["= 3.0.0", "~> 3.100.0", ">= 3.50, < 3.90"] {
+            let (version, is_there, ahead) = of(Some(pinned), both);
+            assert!(version.as_deref() == Some("3") && is_there && ahead.is_some(), "{pinned}");
+        }
         assert_eq!(of(Some("~> 4.0"), old), (Some("4".into()), false, None));
         assert!(Schemas::embedded().any(Kind::Resource, old).is_some());
     }

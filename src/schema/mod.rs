@@ -1,7 +1,7 @@
 //! What a provider's resource types, data sources and configuration consist of: attributes with their types, nested blocks.
 //!
 //! In: the packs that are part of the binary, packs that the user imported, and what an initialised module's own providers
-//! say of themselves; of one provider the last of them speaks, if it is of a version that the module wants. Out: [`Block`]s by
+//! say of themselves; of one provider the newest speaks that is of a version which the module wants and has its types. Out: [`Block`]s by
 //! kind and type, from [`Schemas`].
 
 mod check;

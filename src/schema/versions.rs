@@ -46,20 +46,33 @@ impl Wanted {
 }
 
 impl Wanted {
-    /// Whether the major version before this one is wanted.
-    pub(super) fn is_just_before(&self, version: &str) -> bool {
-        let Some(major) = numbers(version).and_then(|version| version[0].checked_sub(1)) else { return false };
-        let is_it = |text: &str| numbers(text).is_some_and(|numbers| numbers[0] == major);
+    /// Whether some version of a major one may be the wanted one.
+    pub(super) fn allows(&self, major: u64) -> bool {
         match self {
-            Self::Locked(locked) => is_it(locked),
+            Self::Locked(locked) => numbers(locked).is_none_or(|locked| locked[0] == major),
             Self::Constraint(terms) => {
-                // One version of it, or any up to the last.
-                let (operator, bound) = parts(terms);
-                let is_one = matches!(operator, "" | "=" | "~>" | "<=") && is_it(bound);
-                is_one || self.admits(&format!("{major}.{0}.{0}", u32::MAX))
+                // Where terms end, at the ends of the major version, and next to each of these.
+                let bounds = terms.split(',').filter_map(|term| numbers(parts(term.trim()).1));
+                let ends = [[major, 0, 0], [major, u64::MAX, u64::MAX]].into_iter().chain(bounds);
+                let near = ends.flat_map(|[major, minor, patch]| {
+                    let (below, above) = (patch.saturating_sub(1), patch.saturating_add(1));
+                    [
+                        [major, minor, patch],
+                        [major, minor, above],
+                        [major, minor, below],
+                        [major, minor.saturating_sub(1), u64::MAX],
+                    ]
+                });
+                let mut near = near.filter(|version| version[0] == major);
+                near.any(|version| terms.split(',').all(|term| meets(term.trim(), version)))
             }
         }
     }
+}
+
+/// The major version that a version is of; `None` where that is not told.
+pub(super) fn major(version: &str) -> Option<u64> {
+    numbers(version).map(|version| version[0])
 }
 
 /// A term's operator, and what stands behind it.
@@ -89,7 +102,7 @@ fn meets(term: &str, version: [u64; 3]) -> bool {
 }
 
 /// Major, minor, patch; what is not named is 0. Of a version before its release only the numbers count.
-fn numbers(version: &str) -> Option<[u64; 3]> {
+pub(super) fn numbers(version: &str) -> Option<[u64; 3]> {
     let mut numbers = [0; 3];
     let plain = version.trim().trim_start_matches('v').split(['-', '+']).next()?;
     for (place, part) in numbers.iter_mut().zip(plain.split('.')) {
@@ -153,15 +166,26 @@ mod tests {
     }
 
     #[test]
-    fn the_major_version_before_is_told() {
-        let before = |constraint: &str| Wanted::Constraint(constraint.into()).is_just_before("6.45.0");
-        for near in ["~> 5.0", "5.31.0", ">= 4.9, < 6", "~> 5.2.1"] {
-            assert!(before(near), "{near}");
+    fn the_major_versions_that_a_constraint_allows_are_told() {
+        let allows = |constraint: &str| {
+            let wanted = Wanted::Constraint(constraint.into());
+            (3..8).filter(|major| wanted.allows(*major)).collect::<Vec<_>>()
+        };
+        for (constraint, majors) in [
+            ("~> 5.0", &[5][..]),
+            ("~> 5.31.0", &[5]),
+            ("5.31.0", &[5]),
+            ("= 3.0.0", &[3]),
+            (">= 5.0, < 5.80", &[5]),
+            (">= 3.117, < 4.0", &[3]),
+            (">= 4.9, < 6", &[4, 5]),
+            ("< 5.0", &[3, 4]),
+            ("> 5.2, != 6.0.0", &[5, 6, 7]),
+            ("~> 2.0", &[]),
+        ] {
+            assert_eq!(allows(constraint), majors, "{constraint}");
         }
-        for far in ["~> 4.0", "< 5.0", "3.39.0", "~> 6.0"] {
-            assert!(!before(far), "{far}");
-        }
-        assert!(Wanted::Locked("5.0.0".into()).is_just_before("6.45.0"));
+        assert!(Wanted::Locked("5.0.0".into()).allows(5) && !Wanted::Locked("5.0.0".into()).allows(6));
     }
 
     #[test]

@@ -179,8 +179,10 @@ impl Prover {
     /// # Errors
     /// When the unit cannot be copied or scanned.
     pub fn schemas(&mut self, case: &Case) -> Result<Schemas, ProofError> {
-        let schemas = self.unit(&case.unit)?.schemas.clone();
-        Ok(schemas.fit_for(&self.tree, &[&case.file.parent(), &case.unit]))
+        let unit = self.unit(&case.unit)?;
+        let (schemas, folders) = (unit.schemas.clone(), unit.folders.clone());
+        // As for `terraform validate`: of one run, there is one version of a provider.
+        Ok(schemas.fit_for(&self.tree, &folders.iter().collect::<Vec<_>>()))
     }
 
     /// The accepted fix that closes a finding already, if one does.
@@ -236,14 +238,14 @@ impl Prover {
             return Ok(rejected(verdicts));
         };
         let keys = case.finding.hints.evaluated_keys.iter();
-        let inspected: Vec<String> = keys.filter_map(|key| rules::names_of(key).pop()).collect();
+        let inspected: Vec<String> = keys.map(|key| rules::names_of(key).join(".")).collect();
         let change = guard::Change {
             before: &self.tree,
             after: &after,
             file: &case.file,
             target: &case.block,
             companions: &merged.companions,
-            inspected: &inspected,
+            inspected: (case.finding.tool == Tool::Checkov).then_some(&inspected),
             knowledge: &self.tools.knowledge,
         };
         let guarded = timed(&mut verdicts, Gate::Guardrails, || {
