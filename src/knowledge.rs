@@ -348,6 +348,9 @@ fn strings(value: &Value, found: &mut Vec<String>) {
     }
 }
 
+/// What the language of answers cannot have in a pattern: it is of one text as a whole, in quotes.
+const NO_PATTERN: [&str; 13] = ["^", "$", "\"", "%", "\n", "\\b", "\\B", "\\A", "\\z", "(?", "*?", "+?", "??"];
+
 impl Given {
     fn is_about(&self, ty: &str, attribute: &str) -> bool {
         self.types.cover(ty) && self.attribute.cover(attribute)
@@ -371,11 +374,10 @@ impl Given {
                 is_one.then_some(()).ok_or_else(|| format!("`{text}` is no expression of HCL on one line"))
             }
             (None, None, Some(pattern)) => match Regex::new(pattern) {
-                // Inside of quotes, these would end the text or begin something else.
-                Ok(_) if !pattern.contains(['^', '$', '"', '%', '\n']) => Ok(()),
-                Ok(_) => {
-                    Err(format!("{pattern:?}: a pattern has no anchors, quotes or `%`, and says what may stand there"))
-                }
+                Ok(_) if NO_PATTERN.iter().any(|part| pattern.contains(part)) => Err(format!(
+                    "{pattern:?}: a pattern has no anchors, flags or lazy repetitions, and no quotes, `$` or `%`"
+                )),
+                Ok(_) => Ok(()),
                 Err(error) => Err(error.to_string()),
             },
             _ => Err("a [[value]] has a `value`, an `expression` or a `pattern`".to_owned()),
@@ -410,7 +412,7 @@ mod tests {
         let log =
             own.wants_of("aws_cloudwatch_log_group", &["aws_lb", "aws_wafv2_web_acl_logging_configuration"], "web");
         assert_eq!(log, [Wanted::new(vec!["name".into()], Must::Be(vec![json!("aws-waf-logs-web")]))]);
-        assert_eq!(own.pattern("azurerm_storage_account", "name"), Some("[a-z][a-z0-9]{2,23}"));
+        assert_eq!(own.pattern("azurerm_storage_account", "name"), Some("[a-z][a-z0-9]{4,23}"));
         assert_eq!(own.pattern("azurerm_postgresql_configuration", "name"), Some("[a-z][a-z0-9_.]{1,60}"));
         assert!(own.pattern("azurerm_key_vault", "name").is_some() && own.pattern("aws_sqs_queue", "name").is_none());
         assert!(own.wants_of("aws_flow_log", &["aws_vpc"], "a").iter().any(|wanted| wanted.must == Must::Exist));

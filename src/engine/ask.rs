@@ -55,11 +55,11 @@ impl Question {
         self.never.as_deref()
     }
 
-    /// The texts of an accepted answer that neither the rule nor the module tells, as what a person must look at.
+    /// The texts of an accepted answer that neither the rule, the module nor the user tells, as what a person must look at.
     ///
     /// # Errors
     /// When a way's language does not compile.
-    pub(super) fn guesses(&self, this: Try, answer: &str) -> Result<Vec<String>, WriteError> {
+    pub(super) fn guesses(&self, this: Try, answer: &str, knowledge: &Knowledge) -> Result<Vec<String>, WriteError> {
         let language = self.more.as_ref().filter(|_| this.lead == Lead::More).unwrap_or(&self.grammar);
         let open = language.left_open(answer).map_err(WriteError::Grammar)?;
         let Ok(file) = SourceFile::parse(self.case.file.clone(), answer.as_bytes().to_vec()) else {
@@ -75,7 +75,9 @@ impl Question {
                 }
                 let elements = attribute.literals().unwrap_or_default();
                 let texts = attribute.as_str().into_iter().chain(elements.iter().filter_map(|text| text.as_str()));
-                for text in texts.filter(|text| !is_told(text)) {
+                let ty = self.case.block.resource_type().unwrap_or_default();
+                let is_given = |text: &&str| knowledge.gives(ty, &attribute.key, text);
+                for text in texts.filter(|text| !is_told(text) && !is_given(text)) {
                     guesses
                         .push(format!("{}: whether `{path}` is to be {text:?} is a person's choice", self.case.block));
                 }

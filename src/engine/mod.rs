@@ -315,7 +315,7 @@ fn one(
         let answer = attempt.answer.clone();
         item.attempts.push(attempt);
         if let Some(fix) = judged.accepted {
-            prover.review(fix, questions[this.question].guesses(this, &answer)?);
+            prover.review(fix, questions[this.question].guesses(this, &answer, &inputs.knowledge)?);
             item.taken_back.clear();
             return Ok(());
         }

@@ -33,9 +33,12 @@ impl Typed<'_> {
         if let Some(given) = self.references.given(name).first() {
             return Some(super::hcl::quote(given));
         }
+        let is_written_anew = form.narrow || form.over.is_none_or(|over| over.attribute(name).is_none());
         let place = if depth == 1 { name.to_owned() } else { format!("*.{name}") };
-        if let Some(pattern) = self.references.pattern(&place).filter(|_| is_new || form.narrow) {
-            let text = self.none_of(&format!("/\"{pattern}\"/"), &failing(must_be, name, form.over));
+        if let Some(pattern) = self.references.pattern(&place).filter(|_| is_written_anew) {
+            // Whatever the pattern says, it is one plain text.
+            let pattern = format!(r#"/"({pattern})"/ & /"[^"$%\\\x00-\x1f]*"/"#);
+            let text = self.none_of(&pattern, &failing(must_be, name, form.over));
             return Some(self.or_input(text, name));
         }
         if secret::is_name_of_text(name) {
@@ -118,7 +121,7 @@ impl Typed<'_> {
         if PLACES.contains(&name) {
             // Where nothing tells, only a group of resources does, or who writes it.
             let heads = self.references.same(name).or_else(|| self.references.group(name));
-            let told = heads.or_else(|| self.references.inputs(&[name])).map(|heads| self.reference(&heads));
+            let told = heads.or_else(|| self.references.inputs(&PLACES)).map(|heads| self.reference(&heads));
             return Some(Some(told.unwrap_or_else(|| "STRING".to_owned())));
         }
         if depth == 1 && self.references.is_called(name) {

@@ -576,6 +576,22 @@ fn names_of_new_blocks_are_as_the_pattern_for_them_says() {
 }
 
 #[test]
+fn of_a_pattern_with_alternatives_each_is_a_whole_text() {
+    let target = BlockAddr::resource("aws_lambda_function", "f");
+    let module = "resource \"aws_lambda_function\" \"f\" {\n  runtime = \"nodejs12.x\"\n}\n";
+    let wanted = vec![wanted("runtime", Must::NotBe(vec![json!("nodejs12.x")]))];
+    let way = Way { target: wanted, ..Way::default() };
+    let grammar = knowing(Knowledge::load(&[], None).unwrap(), &target, module, vec![way]).ways().pop().unwrap();
+    let with = |runtime: &str| format!("resource \"aws_lambda_function\" \"f\" {{\n  runtime = {runtime}\n}}");
+    for good in ["\"nodejs22.x\"", "\"python3.13\"", "\"provided.al2023\""] {
+        assert!(accepts(&grammar, &with(good)), "{good}");
+    }
+    for bad in ["\"nodejs12.x\"", "\"node.js22.x\"", "\"nodejs22.x", "python3.13", "\"cobol\""] {
+        assert!(!accepts(&grammar, &with(bad)), "{bad}");
+    }
+}
+
+#[test]
 fn what_a_new_block_names_is_what_its_arguments_mean() {
     let module = "resource \"aws_flow_log\" \"a\" {\n}\n";
     let grammar = grammar_for(&BlockAddr::resource("aws_flow_log", "a"), module);

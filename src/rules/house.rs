@@ -79,7 +79,7 @@ fn of_new(wish: &Wish, ty: &str) -> Vec<Wanted> {
     let none = BTreeSet::new();
     let block = new_block(ty);
     let ways = wish.ways(Surroundings { target: &block, connected: &[], chained: &[], types: &none });
-    match ways.into_iter().next() {
+    match ways.into_iter().find(|way| !way.takes_name()) {
         Some(way) if way.companions.is_empty() => way.target,
         _ => Vec::new(),
     }
@@ -90,12 +90,12 @@ fn beside(wish: &Wish, ty: &str) -> Vec<Companion> {
     let block = new_block(ty);
     let bare = Surroundings { target: &block, connected: &[], chained: &[], types: &BTreeSet::new() };
     let Some(definition) = &wish.graph else { return Vec::new() };
-    if holds(definition, bare) || !wish.ways(bare).is_empty() {
+    if holds(definition, bare) || wish.ways(bare).iter().any(|way| !way.takes_name()) {
         return Vec::new();
     }
     let named: BTreeSet<String> =
         wish.types_named().into_iter().filter(|named| *named != ty).map(str::to_owned).collect();
-    match wish.ways(Surroundings { types: &named, ..bare }).into_iter().next() {
+    match wish.ways(Surroundings { types: &named, ..bare }).into_iter().find(|way| !way.takes_name()) {
         Some(way) if way.target.is_empty() => way.companions,
         _ => Vec::new(),
     }
@@ -123,6 +123,17 @@ mod tests {
             expected: expected.as_array().unwrap().clone(),
             ..Wish::default()
         }
+    }
+
+    #[test]
+    fn no_new_block_takes_a_name_that_a_rule_leaves_out() {
+        let graph = json!({ "or": [
+            { "cond_type": "attribute", "resource_types": ["t"], "attribute": "name", "operator": "within", "value": ["Gateway"] },
+            { "cond_type": "connection", "resource_types": ["t"], "connected_resource_types": ["t_guard"], "operator": "exists" },
+        ] });
+        let house = House::of(&[Wish { graph: Some(graph), resource_types: vec!["t".into()], ..Wish::default() }]);
+        assert_eq!(house.wants_of("t"), []);
+        assert_eq!(house.beside("t").iter().map(|it| it.ty.as_str()).collect::<Vec<_>>(), ["t_guard"]);
     }
 
     #[test]

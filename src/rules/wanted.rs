@@ -40,6 +40,21 @@ pub const RANGES: [&str; 11] = [
 /// Attributes that say which thing a block is.
 const NAMES: [&str; 3] = ["name", "id", "key"];
 
+/// Of the versions of TLS that do, the earliest: who does not speak a later one could no longer come.
+pub(super) fn least(path: &[String], mut values: Vec<Value>) -> Vec<Value> {
+    if !path.last().is_some_and(|name| name.contains("tls_version")) {
+        return values;
+    }
+    let version = |value: &Value| {
+        let text = value.to_string();
+        let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+        numbers.map(|digits| digits.parse().unwrap_or(u64::MAX)).collect::<Vec<_>>()
+    };
+    let least = values.iter().map(version).filter(|version| !version.is_empty()).min();
+    values.retain(|value| least.as_ref().is_none_or(|least| version(value) == *least));
+    values
+}
+
 /// What something in a block must be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Wanted {
@@ -131,6 +146,14 @@ impl Wanted {
         self
     }
 
+    /// With the least of what does, where more shuts more people out.
+    pub(super) fn least(mut self) -> Self {
+        if let Must::Be(values) = &mut self.must {
+            *values = least(&self.path, std::mem::take(values));
+        }
+        self
+    }
+
     /// Whether something is lost by it: emptied, switched off, made another thing, moved to other traffic.
     pub(super) fn loses(&self, target: &Block) -> bool {
         if self.is_inside() {
@@ -146,6 +169,8 @@ impl Wanted {
             || is_off && now.iter().any(is_on)
             || self.switches_off()
             || TRAFFIC.contains(&name)
+            // Of another kind, it is another thing.
+            || name == "kind" || name.ends_with("_kind")
             || self.renames(target)
     }
 

@@ -13,7 +13,7 @@ use crate::source::{Block, BlockAddr, Body};
 use super::Wish;
 use super::alternative::of_graph;
 use super::text::names_of;
-use super::wanted::{Must, Wanted, found};
+use super::wanted::{Must, Wanted, found, least};
 
 /// What satisfies a rule.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,7 +24,7 @@ pub struct Way {
     pub target: Vec<Wanted>,
     /// New blocks that must be connected to it, or to one another, in order.
     pub companions: Vec<Companion>,
-    /// Whether it is about other attributes than those that the rule inspects: it is gone where none of these does.
+    /// Whether it is about other attributes than those that the rule inspects: it is taken only where no way that is about these does.
     pub is_beside: bool,
 }
 
@@ -65,7 +65,7 @@ impl Wish {
         let path = names_of(self.key_for(target.labels.first()?)?);
         let must = match self.passing() {
             Some(values) if values.is_empty() => Must::Exist,
-            Some(values) => Must::Be(values),
+            Some(values) => Must::Be(least(&path, values)),
             None if self.forbid_any && !found(&target.body, &path).is_empty() => Must::NotExist,
             None => return None,
         };
@@ -78,7 +78,7 @@ impl Way {
     /// any, those that are about what the rule inspects (`keys`) before others.
     pub fn found(alternatives: Vec<Vec<Wanted>>, target: &Block, keys: &[Vec<String>]) -> Vec<Self> {
         let way = |wanted: Vec<Wanted>| Self {
-            target: wanted.into_iter().map(|wanted| wanted.kept_open(target)).collect(),
+            target: wanted.into_iter().map(|wanted| wanted.kept_open(target).least()).collect(),
             ..Self::default()
         };
         let mut ways: Vec<Self> = alternatives.into_iter().map(way).collect();
@@ -111,6 +111,11 @@ impl Way {
     /// Whether the block that changes would be called otherwise by it.
     pub fn renames(&self, target: &Block) -> bool {
         self.instead.is_none() && self.target.iter().any(|wanted| wanted.renames(target))
+    }
+
+    /// Whether it is that the block has a certain name: rules leave out some blocks by theirs.
+    pub(super) fn takes_name(&self) -> bool {
+        self.target.iter().any(|wanted| wanted.path == ["name"] && matches!(wanted.must, Must::Be(_)))
     }
 
     pub(super) fn takes_out(&self) -> bool {
@@ -148,6 +153,16 @@ pub(super) mod tests {
         assert_eq!(ways(Wish { any_value: true, ..wish.clone() }), [wanted("rule.on", Must::Exist)]);
         assert_eq!(ways(Wish { forbid_any: true, ..wish.clone() }), [wanted("rule.on", Must::NotExist)]);
         assert_eq!(ways(wish), []);
+    }
+
+    #[test]
+    fn of_versions_of_tls_the_earliest_is_wanted() {
+        let path = |name: &str| vec!["site_config".to_owned(), name.to_owned()];
+        let of = |values: Value| least(&path("min_tls_version"), values.as_array().unwrap().clone());
+        assert_eq!(of(json!(["TLS1_3", "TLS1_2"])), [json!("TLS1_2")]);
+        assert_eq!(of(json!(["1.2", 1.2, "1.3"])), [json!("1.2"), json!(1.2)]);
+        assert_eq!(of(json!(["latest"])), [json!("latest")]);
+        assert_eq!(least(&path("policy"), vec![json!("b2"), json!("a1")]).len(), 2);
     }
 
     #[test]

@@ -270,7 +270,7 @@ class Explorer:
             durations = [f"{n}s" for n in self.numbers if n > 0]
             names = [v.removesuffix(LATEST) for v in values_at(conf, path) if isinstance(v, str) and not EXPRESSION.search(v)]
             tagged = [name + TAG for name in names or [TEXT] if name and ":" not in name]
-            spelt = [other for name in names for other in spellings(name) if other != name]
+            spelt = [other for name in names if path[-1].endswith("name") for other in spellings(name) if other != name]
             return [*self.texts, *versions, *(str(n) for n in self.numbers), *durations, *flags, TEXT, *tagged, *spelt]
         if kind == "any":
             return [True, False, *self.texts, *self.numbers, TEXT]
@@ -532,7 +532,7 @@ class Explorer:
 def spellings(name):
     """A name as rules about names want it: in small letters, the parts of it joined by one sign or by none."""
     words = re.findall(r"[a-z0-9]+", name.lower())
-    return list(dict.fromkeys(joint.join(words) for joint in ("-", "_", "")))
+    return list(dict.fromkeys(joint.join(words) for joint in ("-", "_", "") if words))
 
 
 def blocks_at(conf, path):

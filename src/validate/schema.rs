@@ -101,7 +101,7 @@ mod tests {
             file: &file,
             target: &target,
             companions,
-            inspected: &[],
+            inspected: None,
             knowledge: &knowledge,
         };
         judge(&Schemas::embedded(), &change)

@@ -30,8 +30,8 @@ pub struct Change<'a> {
     pub target: &'a BlockAddr,
     /// The blocks that were added.
     pub companions: &'a [BlockAddr],
-    /// The arguments, by their own names, that the rule says it looked at.
-    pub inspected: &'a [String],
+    /// The paths that the rule says it looked at; `None` where its scanner does not say.
+    pub inspected: Option<&'a [String]>,
     /// What people know: what the user has given is not made up, and some things are for a person to look at.
     pub knowledge: &'a Knowledge,
 }
@@ -97,7 +97,7 @@ pub(crate) mod tests {
         companions: &[BlockAddr],
     ) -> Guarded {
         let knowledge = Knowledge::load(&[], None).unwrap();
-        let inspected = &["ingress".to_owned()];
+        let inspected = Some(&["rule.from_port".to_owned()][..]);
         judge(&Change { before, after, file: &main_tf(), target, companions, inspected, knowledge: &knowledge })
     }
 
@@ -290,7 +290,7 @@ resource "aws_security_group" "web" {
         };
         refused(&judged("enabled = true", "enabled = false"), "switches it off");
         refused(&judged("enabled = true", "enabled = true\n  disabled = true"), "switches it off");
-        for_review(&judged("\"n\"", "\"m\""), "`name` may make terraform replace");
+        refused(&judged("\"n\"", "\"m\""), "with another name it is another thing");
         for_review(&judged("\"1.2.3.4/32\", ", ""), "`ranges` has lost an element");
         for_review(&judged("var.tags", "{ a = \"b\" }"), "`tags` no longer refers");
         refused(&judged("from_port = 22", "from_port = 23"), "`from_port` is another one");
@@ -320,7 +320,7 @@ resource "aws_security_group" "web" {
         };
         let encrypted = judged(&text.replace("false", "true"));
         assert!(encrypted.review[0].contains("`storage_encrypted` may make terraform replace"), "{encrypted:?}");
-        assert_eq!(judged(&text.replace("false", "false\n  multi_az = true")), Guarded::default());
+        assert_eq!(judged(&text.replace("false", "false\n  copy_tags_to_snapshot = true")), Guarded::default());
     }
 
     #[test]

@@ -26,10 +26,6 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
         let paths: BTreeSet<&str> = after.symmetric_difference(&before).map(|(path, _)| path.as_str()).collect();
         for path in paths {
             guarded.review.extend(change.knowledge.reviews(ty, path).map(|why| format!("{addr}: {why}")));
-            // What a thing is called is what it is, for most providers.
-            if path == "name" && before.iter().any(|(path, _)| path == "name") {
-                guarded.review.push(format!("{addr}: a new `name` may make terraform replace what is deployed"));
-            }
         }
     }
 }

@@ -147,6 +147,10 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
                 }
             }
         }
+        let is_phone = ["phone", "phone_number"].iter().any(|end| name.to_ascii_lowercase().ends_with(end));
+        if is_phone && !stood(&text) && !known(&text) && !text.contains("${") {
+            guarded.reasons.push(format!("{addr}: {path}: {text:?} is made up; use what the module has, or create it"));
+        }
         // What is left when all that is computed is taken away.
         let written = INTERPOLATION.replace_all(&text, "");
         if !stood(&text) && secret::is_name_of_one(&name) && written.contains(char::is_alphanumeric) {
@@ -173,8 +177,8 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
         if is_no_one_of(addr, name, text) {
             refuse(format!("{text:?} is no {name}"));
         }
-        if name.ends_with("phone") || name.ends_with("phone_number") {
-            refuse(format!("{text:?} is made up; use what the module has, or create it"));
+        if is_anything(name, text) {
+            refuse(format!("{text:?} stands for anything, as `*` does"));
         }
         if is_over(name, text) {
             refuse(format!("{text:?} lies in the past"));
@@ -236,6 +240,13 @@ fn is_no_address(argument: &str, text: &str) -> bool {
     static FORM: LazyLock<Regex> =
         LazyLock::new(|| pattern(r"^\d+(\.\d+){3,}(/\d+)*$|^[0-9a-fA-F:]*::[0-9a-fA-F:]*(/\d+)*$"));
     FORM.is_match(text) && !is_range(text) && !argument.contains("version")
+}
+
+/// Whether an argument that lists what is allowed holds wildcards and nothing else.
+fn is_anything(argument: &str, text: &str) -> bool {
+    let lists = ["actions", "permissions", "resources", "scopes", "verbs"];
+    let allows = lists.iter().any(|end| argument.ends_with(end)) && !argument.contains("not_");
+    allows && text.contains('*') && text.chars().all(|c| !c.is_alphanumeric())
 }
 
 /// Whether an argument that says when something ends holds a day that is over.
