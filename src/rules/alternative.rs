@@ -33,8 +33,12 @@ pub(super) fn of_graph(definition: &Value, around: Surroundings<'_>) -> Vec<Way>
             ways.push(way);
         }
     }
-    // What takes something out comes last: the rule is content then, but what it was there for is lost.
-    ways.sort_by_key(|way| (way.takes_out(), way.is_superseded(around), way.companions.len(), way.target.len()));
+    // What takes something out comes last: the rule is content then, but what it was there for is lost. And what is known
+    // comes before what has to be found: that may be no more than what the rule leaves out.
+    let is_open = |way: &Way| way.target.iter().any(|wanted| wanted.must.is_open());
+    ways.sort_by_key(|way| {
+        (way.takes_out(), way.is_superseded(around), way.companions.len(), is_open(way), way.target.len())
+    });
     ways.truncate(WAYS);
     ways
 }
@@ -314,6 +318,17 @@ mod tests {
         let lock =
             Companion { ty: "t_lock".into(), to: None, wanted: vec![wanted("rule.status", be(&[json!("Enabled")]))] };
         assert_eq!(ways_of(definition, TARGET, &[]), [Way { companions: vec![lock], ..Way::default() }]);
+    }
+
+    #[test]
+    fn what_is_known_comes_before_what_has_to_be_found() {
+        let definition = json!({ "or": [
+            attribute("t", "main", "exists", json!(null)), attribute("t", "mode", "not_contains", json!("open")),
+            attribute("t", "backup.on", "equals_ignore_case", json!("true")),
+        ] });
+        let ways = ways_of(definition, TARGET, &[]);
+        assert_eq!(ways[0].target, [wanted("backup.on", be(&[json!("true")]))]);
+        assert!(ways[1..].iter().all(|way| way.target[0].must.is_open()));
     }
 
     #[test]
