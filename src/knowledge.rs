@@ -30,8 +30,8 @@
 //! attribute = "kms_key_id"
 //! types = ["aws_*"]
 //! value = "arn:aws:kms:…"         # a text; or `expression`, as it is written where what it names is declared; or `pattern`, a
-//!                                 # regular expression without anchors for the texts that the model finds for blocks' own
-//!                                 # attributes
+//!                                 # regular expression without anchors for the texts that the model finds; of nested
+//!                                 # blocks' attributes where `attribute` covers `*.NAME`
 //! ```
 
 use std::collections::BTreeMap;

@@ -17,6 +17,7 @@ mod pattern;
 pub mod process;
 pub mod progress;
 pub mod secret;
+mod time;
 
 // What caulk needs on the machine.
 pub mod cache;

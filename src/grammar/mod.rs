@@ -27,6 +27,8 @@ mod tests;
 #[cfg(test)]
 mod tests_found;
 #[cfg(test)]
+mod tests_given;
+#[cfg(test)]
 mod tests_new;
 mod typed;
 #[cfg(test)]

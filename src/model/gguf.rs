@@ -8,8 +8,8 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
+use candle_core::quantized::QTensor;
 use candle_core::quantized::gguf_file::{Content, Value};
-use candle_core::quantized::{GgmlDType, QTensor};
 
 use super::ModelError;
 
@@ -158,12 +158,6 @@ impl Gguf {
                 (blocks * info.ggml_dtype.type_size()) as u64
             })
             .sum()
-    }
-
-    /// The kinds and shapes of the file's matrices.
-    pub fn matrices(&self) -> impl Iterator<Item = (GgmlDType, [usize; 2])> {
-        let infos = self.content.tensor_infos.values();
-        infos.filter_map(|info| Some((info.ggml_dtype, info.shape.dims2().ok()?.into())))
     }
 
     /// Reads a tensor of a known shape, still quantised, onto a device.

@@ -17,7 +17,6 @@ pub mod select;
 pub mod stdout;
 pub mod style;
 pub mod table;
-pub(crate) mod time;
 
 #[cfg(test)]
 mod sample;

@@ -78,8 +78,8 @@ impl Network {
     /// # Errors
     /// When a tensor is missing, or of another shape than the hyper-parameters ask for.
     pub fn load(gguf: &Gguf, config: &Config) -> Result<Option<Self>, ModelError> {
-        let matrices = gguf.matrices().map(|(kind, shape)| Packed::bytes(kind, shape));
-        let reader = Reader { gguf, config, pages: Pages::new(matrices.fold(0, usize::saturating_add)) };
+        let bytes = usize::try_from(gguf.len()).unwrap_or(usize::MAX);
+        let reader = Reader { gguf, config, pages: Pages::for_file(bytes) };
         let mut file = gguf.reader()?;
         let shape = [config.vocab, config.width];
         // The largest matrix first: where it cannot be packed, little was read in vain.

@@ -13,8 +13,8 @@ use crate::source::RelPath;
 use crate::validate::VerifiedFix;
 
 use super::bundle::patch_name;
-use super::time::utc;
 use crate::digest::sha256_hex;
+use crate::time::utc;
 
 /// What the run found out, for the outside.
 pub fn run(report: &RunReport) -> v1::Run {

@@ -19,9 +19,9 @@ use crate::finding::{Finding, Severity};
 use crate::outcome::{Outcome, RunReport, ToolVersion};
 
 use super::manifest::{self, v1};
-use super::time::utc;
 use super::{OutputError, json};
 use crate::digest::sha256_hex;
+use crate::time::utc;
 
 /// The base that artifact paths are relative to, by the name that code hosts know.
 const ROOT: &str = "%SRCROOT%";

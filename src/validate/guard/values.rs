@@ -8,11 +8,11 @@ use regex::Regex;
 
 use crate::knowledge::Knowledge;
 use crate::naming;
-use crate::output::time;
 use crate::pattern::pattern;
 use crate::rules::RANGES;
 use crate::secret;
 use crate::source::{BlockAddr, Body, SourceFile};
+use crate::time;
 
 use super::{Change, Guarded};
 

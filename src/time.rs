@@ -9,7 +9,7 @@ pub fn today() -> String {
 }
 
 /// Seconds since the Unix epoch as RFC 3339 in UTC: `2025-01-31T08:00:00Z`.
-pub(super) fn utc(epoch: u64) -> String {
+pub fn utc(epoch: u64) -> String {
     let (days, seconds) = (epoch / 86_400, epoch % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
