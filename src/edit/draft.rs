@@ -156,6 +156,16 @@ impl<'a> Draft<'a> {
         self.apply(&edits)
     }
 
+    /// Makes a nested block of an attribute that is an object, as those were written before Terraform 0.12.
+    ///
+    /// # Errors
+    /// When its items are not written as a block's are.
+    pub fn make_block(&mut self, path: &[usize], key: &str) -> Result<(), MergeError> {
+        let Some((_, slot)) = self.locate(path, &[key]) else { return Ok(()) };
+        let Some(assignment) = &slot.assignment else { return Ok(()) };
+        self.apply(&[TextEdit::replace(assignment.key_end..assignment.value.start, " ")])
+    }
+
     /// Adds a nested block to a body.
     ///
     /// # Errors

@@ -233,6 +233,10 @@ fn merge_blocks<'a>(
         done.push(header.clone());
         let group: Vec<&Block> = over.blocks().filter(|block| block.addr() == header).collect();
         let nested = schema.and_then(|schema| schema.blocks.get(&header.keyword));
+        let written = draft.body(path).and_then(|body| body.attribute(&header.keyword));
+        if nested.is_some() && written.is_some_and(|attribute| attribute.expr.is_object()) {
+            draft.make_block(path, &header.keyword)?;
+        }
         let matched = match_group(draft, path, nested, answer, &header, &group)?;
         for (block, position) in group.into_iter().zip(matched) {
             let Some(position) = position else {

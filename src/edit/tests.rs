@@ -162,3 +162,21 @@ fn where_there_can_be_one_block_another_name_is_no_second_block() {
     assert_eq!(after(schema.as_ref()), text("own"));
     assert_eq!(after(None).matches("metadata").count(), 2);
 }
+
+#[test]
+fn where_the_schema_has_a_block_an_object_becomes_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = |item: &str| {
+        format!(
+            "resource \"google_storage_bucket\" \"a\" {{\n  name = \"a\"\n\n  {item}\n    # as it was\n    enabled = true\n  }}\n}}\n"
+        )
+    };
+    let before = tree(dir.path(), &text("versioning = {").replace("true", "false"));
+    let answer = "resource \"google_storage_bucket\" \"a\" {\n  versioning {\n    enabled = true\n  }\n}";
+    let target = target(&before);
+    let schema = crate::schema::Schemas::embedded().of(&target);
+    let merged = merge(&before, &main_tf(), &target, schema.as_ref(), answer).unwrap();
+    let after = merged.changeset.apply(&before).unwrap();
+    assert_eq!(after.file(&main_tf()).unwrap().text(), text("versioning {"));
+    assert!(matches!(merge(&before, &main_tf(), &target, None, answer), Err(MergeError::Ambiguous(_))));
+}
