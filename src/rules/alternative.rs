@@ -194,17 +194,17 @@ impl Way {
     /// Takes in all that must not be where another value has to be found, though it is not so now.
     fn exclude(&mut self, leaves: &[Leaf], ty: &str) {
         let changed = self.instead.as_ref().and_then(BlockAddr::resource_type).unwrap_or(ty).to_owned();
-        for wanted in self.target.iter_mut().filter(|wanted| matches!(wanted.must, Must::NotBe(_))) {
+        for wanted in self.target.iter_mut().filter(|wanted| wanted.must.is_open()) {
             for leaf in leaves {
                 if let Leaf::Attribute(types, condition) = leaf
                     && (types.is_empty() || types.contains(&changed))
                     && condition.test == Test::IsNot
                     && condition.path == wanted.path
-                    && let Must::NotBe(known) = &mut wanted.must
                 {
-                    known.extend(
-                        condition.values.iter().filter(|value| !known.contains(value)).cloned().collect::<Vec<_>>(),
-                    );
+                    let mut known = if let Must::NotBe(known) = &wanted.must { known.clone() } else { Vec::new() };
+                    let new: Vec<Value> = condition.values.iter().filter(|it| !known.contains(it)).cloned().collect();
+                    known.extend(new);
+                    wanted.must = Must::NotBe(known);
                 }
             }
         }
@@ -261,13 +261,15 @@ impl Way {
         self.target.iter().chain(self.companions.iter().flat_map(|companion| &companion.wanted)).collect()
     }
 
-    /// Whether it writes a block into the target that is a resource of its own by now (the parts of `aws_s3_bucket` are),
+    /// Whether it writes a part into the target itself that is a resource of its own by now (the parts of `aws_s3_bucket` are),
     /// where the target has none yet.
     fn is_superseded(&self, around: Surroundings<'_>) -> bool {
         let ty = around.target.labels.first().map_or("", String::as_str);
-        self.target.iter().filter_map(|wanted| wanted.path.first()).any(|name| {
-            around.types.contains(&format!("{ty}_{name}")) && !around.target.body.items.iter().any(|i| i.name() == name)
-        })
+        self.instead.is_none()
+            && self.target.iter().filter_map(|wanted| wanted.path.first()).any(|name| {
+                around.types.contains(&format!("{ty}_{name}"))
+                    && !around.target.body.items.iter().any(|i| i.name() == name)
+            })
     }
 }
 
@@ -329,6 +331,20 @@ mod tests {
         let ways = ways_of(definition, TARGET, &[]);
         assert_eq!(ways[0].target, [wanted("backup.on", be(&[json!("true")]))]);
         assert!(ways[1..].iter().all(|way| way.target[0].must.is_open()));
+    }
+
+    #[test]
+    fn what_is_asked_for_is_not_what_fails() {
+        let of = |ty: &str| {
+            let not = attribute(ty, "lock", "not_equals", json!("Off"));
+            json!({ "and": [attribute(ty, "lock", "exists", json!(null)), not] })
+        };
+        let other = json!({ "and": [filter("t"), connected("t", "t_lock", "exists"), of("t_lock")] });
+        let definition = json!({ "or": [of("t"), other] });
+        let must = || Wanted::new(vec!["lock".to_owned()], Must::NotBe(vec![json!("Off")]));
+        let there = Way { instead: Some(BlockAddr::resource("t_lock", "b")), ..on_target(vec![must()]) };
+        // Of the target itself it would be a part that is a resource of its own by now.
+        assert_eq!(ways_of(definition, TARGET, &["t_lock"]), [there, on_target(vec![must()])]);
     }
 
     #[test]
