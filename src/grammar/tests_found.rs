@@ -152,6 +152,31 @@ fn who_may_come_is_a_range_of_addresses() {
 }
 
 #[test]
+fn whoever_comes_already_may_go_on_and_few_others_come() {
+    let group = "aws_security_group";
+    let own = "  ingress {\n    cidr_blocks = [\"0.0.0.0/0\", \"8.8.8.8/32\"]\n  }\n";
+    let ranges = other_than(group, own, "ingress.cidr_blocks", json!(["0.0.0.0/0"]));
+    let answer =
+        |ranges: &str| format!("resource \"{group}\" \"a\" {{\n  ingress {{\n    cidr_blocks = {ranges}\n  }}\n}}");
+    assert!(accepts(&ranges, &answer("[\"8.8.8.8/32\"]")));
+    assert!(!accepts(&ranges, &answer("[\"8.8.8.8/32\", \"0.0.0.0/0\"]")));
+    let list = |count| answer(&format!("[{}]", vec!["\"10.0.0.0/8\""; count].join(", ")));
+    assert!(accepts(&ranges, &list(4)) && !accepts(&ranges, &list(5)));
+}
+
+#[test]
+fn both_ends_of_a_range_are_moved_together() {
+    let rule = "azurerm_mssql_firewall_rule";
+    let own = "  start_ip_address = \"0.0.0.0\"\n  end_ip_address = \"255.255.255.255\"\n";
+    let grammar = other_than(rule, own, "start_ip_address", json!(["0.0.0.0"]));
+    let answer = |items: &str| format!("resource \"{rule}\" \"a\" {{\n{items}}}");
+    let (start, end) = ("  start_ip_address = \"10.0.0.0\"\n", "  end_ip_address = \"10.0.0.255\"\n");
+    assert!(accepts(&grammar, &answer(&format!("{end}{start}"))));
+    assert!(!accepts(&grammar, &answer(start)), "the other end is as far as before");
+    assert!(!accepts(&grammar, &answer(&format!("{end}  start_ip_address = \"1.1.1.1\"\n"))));
+}
+
+#[test]
 fn what_an_attribute_means_is_told_by_the_block_around_it_as_well() {
     let grammar = other_than("google_compute_instance", "", "service_account.email", json!(["x"]));
     let answer = |email: &str| {

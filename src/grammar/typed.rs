@@ -18,6 +18,7 @@ use super::literals::{blocks, escape, failing, literals};
 use super::names::Class;
 use super::permutation::{Piece, Start, Times, permutation};
 use super::references::References;
+use super::who::other_end;
 
 /// Texts that begin or end with a blank: no others, and no other than without it; and those that stand for one that somebody
 /// has yet to fill in.
@@ -202,7 +203,9 @@ impl<'a> Typed<'a> {
         let is_new = form.over.is_none();
         let place = if is_new && depth == 1 { self.references.place(name) } else { None };
         let is_beside = place.is_some_and(|(_, is_own)| is_own);
-        let least = u32::from(required && is_new || must_be.is_some() && form.must || is_beside);
+        // With one end alone a range is as wide as before.
+        let is_end = !is_new && form.must && other_end(name).is_some_and(|other| form.must_be(other).is_some());
+        let least = u32::from(required && is_new || must_be.is_some() && form.must || is_beside || is_end);
         if form.narrow && least == 0 && !(depth == 1 && form.kept.contains(&name)) {
             return None;
         }
@@ -238,7 +241,7 @@ impl<'a> Typed<'a> {
         };
         Some(match literals {
             Some(literals) => literals,
-            None if let Some(who) = self.who_of(name, &attribute.ty, depth) => who,
+            None if let Some(who) = self.who_of(name, &attribute.ty, depth, form) => who,
             None if let Some(names) = self.names_of(name, &attribute.ty, depth, form) => names,
             None if attribute.ty == Type::String || form.narrow && self.is_meant_as_text(name, &attribute.ty) => {
                 self.text_of(name, required, depth, form)?
@@ -263,14 +266,11 @@ impl<'a> Typed<'a> {
     }
 
     /// Who an attribute lets in, where it is about that and is not what the user has given.
-    fn who_of(&mut self, name: &str, ty: &Type, depth: usize) -> Option<String> {
+    fn who_of(&mut self, name: &str, ty: &Type, depth: usize, form: &Form<'_>) -> Option<String> {
         match ty {
             _ if !self.references.given(name).is_empty() => None,
             Type::String => self.who(name),
-            Type::List(inner) | Type::Set(inner) if **inner == Type::String => {
-                let one = self.who(name)?;
-                Some(self.several(&one, depth))
-            }
+            Type::List(inner) | Type::Set(inner) if **inner == Type::String => self.whom(name, depth, form),
             _ => None,
         }
     }

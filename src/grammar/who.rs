@@ -3,19 +3,28 @@
 //!
 //! In: the attribute, and what the module has. Out: an expression for one such value.
 
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
 use crate::pattern::pattern;
 
+use super::hcl::quote;
+use super::literals::failing;
 use super::references::References;
-use super::typed::Typed;
+use super::typed::{Form, Typed};
 
 /// Ranges of private addresses (RFC 1918), and the unique local ones (RFC 4193).
 const RANGES: &str =
     r#"/"(10\.0\.0\.0\/8|10\.[0-9]{1,2}\.0\.0\/16|172\.16\.0\.0\/12|192\.168\.0\.0\/16|192\.168\.[0-9]{1,2}\.0\/24)"/"#;
 const LOCAL_RANGES: &str = r#"/"fd[0-9a-f]{2}:[0-9a-f]{4}:[0-9a-f]{4}::\/48"/"#;
+
+/// The first and the last address of a range that is told by both; a private range until a person says which it is.
+const ENDS: [(&str, &str); 2] = [("start_ip_address", "10.0.0.0"), ("end_ip_address", "10.0.0.255")];
+
+/// How many others a list may hold beside those that stand in it: lists of made-up ranges have no end.
+const OTHERS: usize = 3;
 
 /// What inputs are called that hold ranges, and those that hold principals.
 const RANGES_INPUTS: [&str; 5] = ["address", "cidr", "ip", "network", "range"];
@@ -28,6 +37,12 @@ static OF_RANGES: LazyLock<Regex> = LazyLock::new(|| pattern("cidr|address_prefi
 pub(super) fn is_of_ranges(attribute: &str) -> bool {
     crate::rules::RANGES.contains(&attribute)
         || ["cidrs", "_cidr_blocks", "_ip_ranges", "address_prefixes"].iter().any(|end| attribute.ends_with(end))
+}
+
+/// The other end of the range that an attribute tells one end of.
+pub(super) fn other_end(attribute: &str) -> Option<&'static str> {
+    let is_end = ENDS.iter().any(|(end, _)| *end == attribute);
+    ENDS.iter().map(|(end, _)| *end).find(|end| is_end && *end != attribute)
 }
 
 /// Whether an attribute names principals of Google's.
@@ -49,6 +64,9 @@ impl Typed<'_> {
                 one.push("\"\\\"VirtualNetwork\\\"\"".to_owned());
             }
             references.inputs(&RANGES_INPUTS)
+        } else if let Some((_, address)) = ENDS.iter().find(|(end, _)| *end == attribute) {
+            one.push(quote(&quote(address)));
+            references.inputs(&[attribute])
         } else if is_of_members(attribute, references.ty()) {
             let accounts = references.of_type("google_service_account", "member")?;
             one.push(self.terminal(&format!("/{accounts}/")));
@@ -60,9 +78,36 @@ impl Typed<'_> {
         Some(one.join(" | "))
     }
 
-    /// A list of those that an attribute names.
+    /// A list of those that an attribute names: of the ones that stand in it and are somebody, and of a few others.
+    pub(super) fn whom(&mut self, attribute: &str, depth: usize, form: &Form<'_>) -> Option<String> {
+        let one = self.who(attribute)?;
+        let failing = failing(form.must_be(attribute), attribute, form.over);
+        let standing = form.over.and_then(|body| body.attribute(attribute)).and_then(|it| it.expr.as_array());
+        let standing = standing.into_iter().flatten().filter_map(|it| it.as_str());
+        let kept: Vec<String> = standing
+            .filter(|text| is_somebody(text) && !failing.iter().any(|it| it == text))
+            .map(|text| quote(&quote(text)))
+            .collect();
+        let most = kept.len() + OTHERS;
+        let one = kept.into_iter().chain([one]).collect::<Vec<_>>().join(" | ");
+        let (pad, deeper) = ("  ".repeat(depth), "  ".repeat(depth + 1));
+        let others = most - 1;
+        Some(format!(
+            "\"[\" ({one}) (\", \" ({one})){{0,{others}}} \"]\" | \"[\\n\" (\"{deeper}\" ({one}) \",\\n\"){{1,{most}}} \"{pad}]\""
+        ))
+    }
+
+    /// A list of references.
     pub(super) fn several(&mut self, one: &str, depth: usize) -> String {
         let (pad, deeper) = ("  ".repeat(depth), "  ".repeat(depth + 1));
         format!("\"[\" ({one}) (\", \" ({one}))* \"]\" | \"[\\n\" (\"{deeper}\" ({one}) \",\\n\")+ \"{pad}]\"")
+    }
+}
+
+/// Whether a text is a range of some addresses, or one principal (Google Cloud, "Principal identifiers").
+fn is_somebody(text: &str) -> bool {
+    match text.split_once('/') {
+        Some((ip, prefix)) if ip.parse::<IpAddr>().is_ok() => prefix.parse::<u8>().is_ok_and(|prefix| prefix > 0),
+        _ => text.split_once(':').is_some_and(|(kind, _)| ["group", "serviceAccount", "user"].contains(&kind)),
     }
 }

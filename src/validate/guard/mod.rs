@@ -9,6 +9,7 @@ mod openings;
 mod policies;
 mod reviewed;
 mod sameness;
+mod spans;
 mod structure;
 mod values;
 
@@ -58,6 +59,7 @@ pub fn judge(change: &Change<'_>) -> Guarded {
     access::judge(change, &mut guarded);
     let no_other = others == 0 && guarded.reasons.len() == values;
     openings::judge(change, &mut guarded);
+    spans::judge(change, &mut guarded);
     // Who else may come, nobody knows either.
     let known = guarded.reasons.len();
     documents::judge(change, &mut guarded);
