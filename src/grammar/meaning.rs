@@ -10,7 +10,7 @@ use super::companions::{OWN, is_called_so, refers};
 use super::literals::{escape, failing};
 use super::names::Class;
 use super::places::PLACES;
-use super::references::{LINK, LINKING};
+use super::references::{LINK, LINKING, OPEN_WORDS};
 use super::typed::{Form, Typed};
 
 /// Attributes that hold a policy as a document, beside those that say that they hold JSON.
@@ -77,11 +77,12 @@ impl Typed<'_> {
                 return named;
             }
         }
-        let is_open = form.narrow && must_be.is_some_and(Must::is_open);
-        Some(match is_open {
+        let is_left_open = form.narrow && must_be.is_some_and(Must::is_open);
+        Some(match is_left_open {
             true if refers(name) => self.unknown_name(name, &failing(must_be, name, form.over)),
             false if is_given_out(name) => self.unknown_name(name, &[]),
             true => self.other_than(name, &failing(must_be, name, form.over), depth),
+            false if is_new => self.text_called(name, depth),
             false => self.text("STRING", depth),
         })
     }
@@ -152,6 +153,18 @@ impl Typed<'_> {
         }
     }
 
+    /// A text of a new block: written out, or what is called as it is. That anything else is a text too is no reason to take it.
+    fn text_called(&mut self, attribute: &str, depth: usize) -> String {
+        if is_open(attribute) {
+            return self.text("STRING", depth);
+        }
+        let called = self.references.inputs(&[attribute]).into_iter().chain(self.references.likely(attribute));
+        let heads = called.chain(self.references.same(attribute)).collect::<Vec<_>>().join("|");
+        let reference = if heads.is_empty() { String::new() } else { format!(" | {}", self.reference(&heads)) };
+        let document = self.anything(depth);
+        format!("STRING{reference} | \"jsonencode(\" {document} \")\"")
+    }
+
     /// The references of a regular expression.
     fn reference(&mut self, heads: &str) -> String {
         self.terminal(&format!("/{heads}/"))
@@ -213,6 +226,11 @@ impl Typed<'_> {
             false => format!("{other} | {}", self.reference(&heads.join("|"))),
         }
     }
+}
+
+/// Whether an attribute may hold what anything is called by, as far as its words say.
+fn is_open(attribute: &str) -> bool {
+    attribute.split('_').all(|word| OPEN_WORDS.contains(&word)) || matches!(attribute, "value" | "values")
 }
 
 /// Whether an attribute holds what a cloud gives out for another thing.

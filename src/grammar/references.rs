@@ -51,7 +51,8 @@ pub(super) const LINK: &str = "LINK";
 pub(super) const LINKING: &str = "LINKING";
 
 /// Words of attributes that stand for whatever there is.
-const OPEN_WORDS: [&str; 8] = ["default", "destination", "endpoint", "main", "primary", "resource", "source", "target"];
+pub(super) const OPEN_WORDS: [&str; 8] =
+    ["default", "destination", "endpoint", "main", "primary", "resource", "source", "target"];
 
 /// What the user has given.
 #[derive(Clone, Debug, Default)]
