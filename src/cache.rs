@@ -122,6 +122,11 @@ impl Cache {
         self.root.join("wishes")
     }
 
+    /// What models made of the turns that all chats open with.
+    pub fn prefixes_dir(&self) -> PathBuf {
+        self.root.join("prefixes")
+    }
+
     /// Schema packs that the user imported.
     pub fn schemas_dir(&self) -> PathBuf {
         self.root.join("schemas")

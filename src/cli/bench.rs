@@ -69,6 +69,7 @@ impl Measured {
             threads,
             prefill,
             decode,
+            batch,
             forward_ms,
             mask_us,
             load_s,
@@ -83,6 +84,7 @@ impl Measured {
             prefill.iter().map(|(n, speed)| row(format!("prompt of {n} tokens"), format!("{speed:.1} tokens/s"))),
         );
         rows.push(row("answer".into(), format!("{decode:.1} tokens/s")));
+        rows.extend(batch.iter().map(|(n, speed)| row(format!("{n} answers at once"), format!("{speed:.1} tokens/s"))));
         rows.extend(
             forward_ms.iter().map(|(n, ms)| {
                 row(format!("pass over {}", super::counted(*n, "token", "tokens")), format!("{ms:.1} ms"))

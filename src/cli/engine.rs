@@ -13,7 +13,7 @@ use crate::engine::{self, Effort, Forced, Inputs, Job, LocalModel, Replay, Write
 use crate::exit::{ExitStatus, Failure};
 use crate::grammar;
 use crate::knowledge::Knowledge;
-use crate::model::{self, Model, ModelError};
+use crate::model::{self, Model, ModelError, Prefixes};
 use crate::outcome::{ModelIdentity, RunReport, ToolVersion};
 use crate::progress::{Progress, Unit};
 use crate::prompt::Prompts;
@@ -46,6 +46,9 @@ pub struct Options {
     /// Sample every answer at this temperature; without, the first ones are the likeliest
     #[arg(long, value_name = "T", value_parser = temperature)]
     pub temperature: Option<f64>,
+    /// Answers that the model writes at once, at most; what comes out is the same [default: 4 on a CPU, 16 on a GPU]
+    #[arg(long, value_name = "N")]
+    pub parallel: Option<NonZeroUsize>,
     /// Also have terraform plan in initialised modules, with your own settings, which may call your cloud; a fix that would
     /// replace or destroy a resource is for review then
     #[arg(long)]
@@ -153,7 +156,11 @@ impl<'a> Engine<'a> {
                     architecture: model.config().architecture.name().to_owned(),
                     device: model::device_name(model.device()),
                 };
-                let mut writer = LocalModel::new(&model, identity);
+                let usual = if model.device().is_cpu() { 4 } else { 16 };
+                let lanes = options.parallel.map_or(usual, NonZeroUsize::get);
+                let prefixes = Prefixes::new(cache.prefixes_dir(), identity.sha256.clone());
+                let writer = LocalModel::new(&model, identity, lanes);
+                let mut writer = writer.opening(self.prompts.opening(), prefixes)?;
                 engine::run(inputs, tools, &mut writer as &mut dyn Writer, &effort, progress)?
             }
         };

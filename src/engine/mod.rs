@@ -3,6 +3,7 @@
 //! In: a tree, findings, wishes, prompts, a [`Writer`] and the proving tools. Out: a [`RunReport`].
 
 mod abstain;
+mod ahead;
 mod ask;
 mod locate;
 mod writer;
@@ -23,6 +24,7 @@ use crate::scanner::ScannerError;
 use crate::source::{RelPath, SourceError, SourceTree};
 use crate::validate::{Case, ProofError, Prover, Tools, Withdrawn};
 
+use ahead::Ahead;
 use ask::{Question, Try};
 
 pub use locate::{Located, locate};
@@ -185,9 +187,15 @@ pub fn run(
     {
         let task = progress.task("fixing", work.len() as u64, Unit::Items);
         for round in 0..effort.rounds.max(1) {
-            for item in work.iter_mut().filter(|item| item.is_open()) {
+            let mut ahead = Ahead::default();
+            for index in 0..work.len() {
                 interrupt::check()?;
+                if !work[index].is_open() {
+                    continue;
+                }
                 let begun = Instant::now();
+                ahead.look(&work[index..], &inputs, &mut prover, writer, effort)?;
+                let item = &mut work[index];
                 one(item, &inputs, &mut prover, writer, effort, &task)?;
                 item.seconds += begun.elapsed().as_secs_f64();
                 if round == 0 || !item.taken_back.is_empty() {
@@ -245,16 +253,10 @@ fn one(
 ) -> Result<(), EngineError> {
     let Ok(case) = item.located.case.clone() else { return Ok(()) };
     task.message(&format!("{} {}", case.finding.rule, case.finding.place()));
-    if prover.closed_by(&case)?.is_some() {
-        return Ok(());
-    }
-    if !prover.shows(&case)? {
-        item.ended = Some(unfixed(format!("a scan of {} alone does not show it", case.unit)));
-        return Ok(());
-    }
-    let mut questions = match questions(&case, inputs, prover, &*writer, effort)? {
-        Ok(questions) => questions,
-        Err(ended) => {
+    let mut questions = match begin(&case, inputs, prover, &*writer, effort)? {
+        Begun::Closed => return Ok(()),
+        Begun::Asked(questions) => questions,
+        Begun::Ended(ended) => {
             item.ended = Some(ended);
             return Ok(());
         }
@@ -334,6 +336,35 @@ fn one(
         None => unfixed(ask::why_unfixed(&item.attempts, writer.why_none())),
     });
     Ok(())
+}
+
+/// What a finding's turn begins with.
+enum Begun {
+    /// An earlier fix closes it.
+    Closed,
+    /// Nothing is asked: what became of it.
+    Ended(Resolution),
+    /// What is to be asked.
+    Asked(Vec<Question>),
+}
+
+fn begin(
+    case: &Case,
+    inputs: &Inputs<'_>,
+    prover: &mut Prover,
+    writer: &dyn Writer,
+    effort: &Effort,
+) -> Result<Begun, EngineError> {
+    if prover.closed_by(case)?.is_some() {
+        return Ok(Begun::Closed);
+    }
+    if !prover.shows(case)? {
+        return Ok(Begun::Ended(unfixed(format!("a scan of {} alone does not show it", case.unit))));
+    }
+    Ok(match questions(case, inputs, prover, writer, effort)? {
+        Ok(questions) => Begun::Asked(questions),
+        Err(ended) => Begun::Ended(ended),
+    })
 }
 
 /// What the likest rules want of the block where the second scanner found something only with a fix: that scanner does not

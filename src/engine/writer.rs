@@ -1,13 +1,13 @@
 //! Who writes the answers: the local model, the audit log of an earlier run, or nobody where a grammar leaves one sentence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use serde::Deserialize;
 
 use crate::exit::{ExitStatus, Failure};
 use crate::grammar::{Grammar, GrammarError};
-use crate::model::{ChatTurn, Model, ModelError, Prompt, Request, Sampling, Session};
+use crate::model::{ChatTurn, Model, ModelError, Prefixes, Prompt, Request, Role, Sampling, Session, together};
 use crate::outcome::{GenStats, ModelIdentity};
 
 /// A request for one answer.
@@ -83,6 +83,9 @@ impl From<WriteError> for Failure {
     }
 }
 
+/// Makes the requests for one answer to a writer.
+pub type Ask<'a> = Box<dyn Fn(&mut dyn Writer) + Sync + 'a>;
+
 /// Writes answers.
 pub trait Writer {
     /// Writes one answer.
@@ -97,6 +100,16 @@ pub trait Writer {
     /// Who writes, for the manifest.
     fn identity(&self) -> ModelIdentity;
 
+    /// How many requests it writes at once, at most.
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    /// Writes ahead what these will ask for, all at once. A later request that is the same as one of theirs has its answer
+    /// then; one that is another, as the module has changed meanwhile, is written as if there had been none. Errors are told
+    /// to who makes the request.
+    fn ahead(&mut self, _asks: &[Ask<'_>]) {}
+
     /// What it means that no answer came that could be judged.
     fn why_none(&self) -> &'static str {
         "no answer was whole and new"
@@ -106,27 +119,87 @@ pub trait Writer {
 /// The local model with the cache of what it has read last.
 pub struct LocalModel<'m> {
     model: &'m Model,
-    session: Session<'m>,
+    /// Those of the last answers: the first is that of requests of their own, the others of those that were written ahead.
+    sessions: Vec<Session<'m>>,
     identity: ModelIdentity,
+    lanes: usize,
+    /// What all prompts begin with, until it has been read.
+    beginning: Option<(Vec<u32>, Prefixes)>,
+    /// What was written ahead and has not been asked for yet.
+    ahead: HashMap<Key, Written>,
+}
+
+/// What an answer depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    prompt: String,
+    grammar: String,
+    /// Seed, and the bits of the temperature and the share of the likeliest; nothing where it is greedy.
+    sampling: Option<(u64, u64, u64)>,
+    max_tokens: usize,
+}
+
+impl Key {
+    fn new(prompt: &str, request: &WriteRequest<'_>) -> Self {
+        let sampling = match request.sampling {
+            Sampling::Greedy => None,
+            Sampling::Seeded { seed, temperature, top_p } => Some((seed, temperature.to_bits(), top_p.to_bits())),
+        };
+        let grammar = request.grammar.lark().to_owned();
+        Self { prompt: prompt.to_owned(), grammar, sampling, max_tokens: request.max_tokens }
+    }
 }
 
 impl<'m> LocalModel<'m> {
-    /// A writer on a loaded model.
-    pub fn new(model: &'m Model, identity: ModelIdentity) -> Self {
-        Self { model, session: model.session(), identity }
+    /// A writer on a loaded model that writes up to so many answers at once.
+    pub fn new(model: &'m Model, identity: ModelIdentity, lanes: usize) -> Self {
+        Self { model, sessions: vec![model.session()], identity, lanes, beginning: None, ahead: HashMap::new() }
+    }
+
+    /// Tells which turns all chats open with, and where what the model makes of them is kept.
+    ///
+    /// # Errors
+    /// When the model's template refuses them.
+    pub fn opening(mut self, turns: &[ChatTurn], prefixes: Prefixes) -> Result<Self, WriteError> {
+        let tokens = |question: &str| -> Result<Vec<u32>, WriteError> {
+            let turns = [turns, &[ChatTurn::new(Role::User, question.to_owned())]].concat();
+            Ok(self.model.tokens(&self.model.render(&turns)?))
+        };
+        let (mut one, other) = (tokens("The block:")?, tokens("Around it:")?);
+        one.truncate(one.iter().zip(&other).take_while(|(one, other)| one == other).count());
+        self.beginning = Some((one, prefixes));
+        Ok(self)
+    }
+
+    /// Reads it, once.
+    fn begin(&mut self) -> Result<(), WriteError> {
+        match self.beginning.take() {
+            Some((tokens, prefixes)) => Ok(prefixes.begin(&mut self.sessions[0], &tokens)?),
+            None => Ok(()),
+        }
     }
 }
 
 impl Writer for LocalModel<'_> {
     fn write(&mut self, request: &WriteRequest<'_>) -> Result<Written, WriteError> {
         let prompt = self.model.render(request.turns)?;
-        let generation = self.session.generate(&Request {
-            prompt: Prompt::Text(&prompt),
-            grammar: request.grammar.lark(),
-            sampling: request.sampling,
-            max_tokens: request.max_tokens,
-        })?;
-        Ok(Written { prompt, text: generation.text, complete: generation.complete, stats: generation.stats })
+        if let Some(written) = self.ahead.remove(&Key::new(&prompt, request)) {
+            return Ok(written);
+        }
+        self.begin()?;
+        // What is asked again goes on from where it was asked first.
+        let tokens = self.model.tokens(&prompt);
+        let (mut best, mut most) = (0, 0);
+        for (index, session) in self.sessions.iter().enumerate() {
+            let common = session.common(&tokens);
+            if common > most {
+                (best, most) = (index, common);
+            }
+        }
+        if best > 0 {
+            self.sessions.swap(0, best);
+        }
+        generate(&mut self.sessions[0], prompt, request)
     }
 
     fn count_tokens(&self, text: &str) -> usize {
@@ -136,6 +209,65 @@ impl Writer for LocalModel<'_> {
     fn identity(&self) -> ModelIdentity {
         self.identity.clone()
     }
+
+    fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    fn ahead(&mut self, asks: &[Ask<'_>]) {
+        // What goes wrong here goes wrong again when one is asked for.
+        if self.begin().is_err() {
+            return;
+        }
+        self.sessions.truncate(1);
+        let forks: Result<Vec<Session<'_>>, _> = asks.iter().map(|_| self.sessions[0].fork()).collect();
+        // Without room for several, they are written one by one.
+        let Ok(forks) = forks else { return };
+        self.sessions.extend(forks);
+        let (model, identity) = (self.model, &self.identity);
+        let written = together(model, &mut self.sessions[1..], |index, session| {
+            let mut lane = Lane { model, session, identity, written: Vec::new() };
+            asks[index](&mut lane);
+            lane.written
+        });
+        self.ahead.extend(written.into_iter().flatten());
+    }
+}
+
+/// One of several answers that are written at once.
+struct Lane<'l, 's> {
+    model: &'l Model,
+    session: &'l mut Session<'s>,
+    identity: &'l ModelIdentity,
+    written: Vec<(Key, Written)>,
+}
+
+impl Writer for Lane<'_, '_> {
+    fn write(&mut self, request: &WriteRequest<'_>) -> Result<Written, WriteError> {
+        let prompt = self.model.render(request.turns)?;
+        let key = Key::new(&prompt, request);
+        let written = generate(self.session, prompt, request)?;
+        self.written.push((key, written.clone()));
+        Ok(written)
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        self.model.count_tokens(text)
+    }
+
+    fn identity(&self) -> ModelIdentity {
+        self.identity.clone()
+    }
+}
+
+fn generate(session: &mut Session<'_>, prompt: String, request: &WriteRequest<'_>) -> Result<Written, WriteError> {
+    let generation = session.generate(&Request {
+        prompt: Prompt::Text(&prompt),
+        grammar: request.grammar.lark(),
+        sampling: request.sampling,
+        max_tokens: request.max_tokens,
+    })?;
+    Ok(Written { prompt, text: generation.text, complete: generation.complete, stats: generation.stats })
 }
 
 /// No model: only what a grammar leaves no choice about is written.

@@ -11,10 +11,12 @@ use super::kv::LayerCache;
 use super::linear::Linear;
 use super::rope::{Angles, Rope};
 
-/// What all layers of one pass share.
+/// What all layers share of one run of tokens.
 pub struct Pass<'a> {
-    /// First position of the pass.
+    /// First position of the run.
     pub start: usize,
+    /// How many tokens it has.
+    pub n: usize,
     /// Angles of its positions.
     pub angles: Angles,
     /// Rotates by them.
@@ -24,7 +26,7 @@ pub struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    /// A pass over `n` tokens from position `start` on.
+    /// A run of `n` tokens from position `start` on.
     pub fn new(rope: &'a Rope, start: usize, n: usize, device: &Device) -> Result<Self> {
         let mask = match n {
             1 => None,
@@ -34,7 +36,7 @@ impl<'a> Pass<'a> {
                 Some(Tensor::from_vec(cells, (n, start + n), device)?)
             }
         };
-        Ok(Self { start, angles: rope.angles(start, n, device)?, rope, mask })
+        Ok(Self { start, n, angles: rope.angles(start, n, device)?, rope, mask })
     }
 }
 
@@ -84,12 +86,41 @@ impl Attention {
         Ok(Self { query, key, value, output, query_norm, key_norm, width, heads, kv_heads, head_width, epsilon })
     }
 
-    /// `[n, width]` to `[n, width]`; keys and values of the `n` tokens go into the cache.
-    pub fn forward(&self, x: &Tensor, cache: &mut LayerCache, pass: &Pass) -> Result<Tensor> {
-        let n = x.dim(0)?;
+    /// `[n, width]` to `[n, width]` for the tokens of several runs, one after the other; their keys and values go into the
+    /// caches.
+    pub fn forward<'c>(
+        &self,
+        x: &Tensor,
+        caches: impl Iterator<Item = &'c mut LayerCache>,
+        passes: &[Pass<'_>],
+    ) -> Result<Tensor> {
         let [query, key, value] = Linear::forward_all([&self.query, &self.key, &self.value], x)?;
-        let query = self.rotated(&query, self.heads, self.query_norm.as_ref(), pass)?;
-        let key = self.rotated(&key, self.kv_heads, self.key_norm.as_ref(), pass)?;
+        let mut first = 0;
+        let mut mixed = Vec::new();
+        for (pass, cache) in passes.iter().zip(caches) {
+            let part = |rows: &Tensor| rows.narrow(0, first, pass.n);
+            mixed.push(self.mix(&part(&query)?, &part(&key)?, &part(&value)?, cache, pass)?);
+            first += pass.n;
+        }
+        let mixed = match mixed.as_slice() {
+            [only] => only.clone(),
+            several => Tensor::cat(several, 0)?,
+        };
+        self.output.forward(&mixed)
+    }
+
+    /// What the tokens of one run see, `[n, heads · head width]`.
+    fn mix(
+        &self,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+        cache: &mut LayerCache,
+        pass: &Pass<'_>,
+    ) -> Result<Tensor> {
+        let n = pass.n;
+        let query = self.rotated(query, self.heads, self.query_norm.as_ref(), pass)?;
+        let key = self.rotated(key, self.kv_heads, self.key_norm.as_ref(), pass)?;
         let value = value.reshape((n, self.kv_heads, self.head_width))?.transpose(0, 1)?.contiguous()?;
         let (keys, values) = cache.write(pass.start, &key, &value)?;
 
@@ -104,7 +135,7 @@ impl Attention {
         }
         let mixed = candle_nn::ops::softmax_last_dim(&scores)?.matmul(&values)?;
         let mixed = mixed.reshape((self.heads, n, self.head_width))?.transpose(0, 1)?.contiguous()?;
-        self.output.forward(&mixed.reshape((n, self.heads * self.head_width))?)
+        mixed.reshape((n, self.heads * self.head_width))
     }
 
     /// Multiplies once by each matrix; `rows` makes an input of a given width.

@@ -14,7 +14,7 @@ use super::ModelError;
 use super::attention::{Attention, Pass};
 use super::config::Config;
 use super::gguf::Gguf;
-use super::kv::{KvCache, LayerCache};
+use super::kv::{KvCache, LayerCache, Run};
 use super::linear::Linear;
 use super::rope::Rope;
 
@@ -84,24 +84,32 @@ impl Transformer {
         KvCache::new(self.config.layers, || LayerCache::new(&self.config, &self.device))
     }
 
-    /// Runs `tokens` behind those in the cache and gives what the last norm makes of each: `[n, width]`, for
-    /// [`head`](Self::head).
+    /// Runs tokens behind those in their caches, all in one pass, and gives what the last norm makes of each: `[n, width]`, one
+    /// run after the other, for [`head`](Self::head).
     ///
     /// # Errors
-    /// When they do not fit into the context, or the computation fails; the cache is then as before.
-    pub fn hidden(&self, tokens: &[u32], cache: &mut KvCache<LayerCache>) -> std::result::Result<Tensor, ModelError> {
-        let (start, n) = (cache.len(), tokens.len());
-        if start + n > self.config.context {
-            return Err(ModelError::TooLong { tokens: start + n, context: self.config.context });
+    /// When they do not fit into the context, or the computation fails; the caches are then as before.
+    pub fn hidden(&self, runs: &mut [Run<'_, KvCache<LayerCache>>]) -> std::result::Result<Tensor, ModelError> {
+        let context = self.config.context;
+        let mut passes = Vec::new();
+        for Run { tokens, cache } in &*runs {
+            let (start, n) = (cache.len(), tokens.len());
+            if start + n > context {
+                return Err(ModelError::TooLong { tokens: start + n, context });
+            }
+            passes.push(Pass::new(&self.rope, start, n, &self.device)?);
         }
-        let pass = Pass::new(&self.rope, start, n, &self.device)?;
+        let tokens: Vec<u32> = runs.iter().flat_map(|run| run.tokens).copied().collect();
         let mut x = self.embedding.embedding(&Tensor::new(tokens, &self.device)?)?;
-        for (layer, layer_cache) in self.layers.iter().zip(cache.layers_mut()) {
+        for (index, layer) in self.layers.iter().enumerate() {
             let h = candle_nn::ops::rms_norm(&x, &layer.attention_norm, layer.epsilon)?;
-            x = (x + layer.attention.forward(&h, layer_cache, &pass)?)?;
+            let caches = runs.iter_mut().map(|run| &mut run.cache.layers_mut()[index]);
+            x = (x + layer.attention.forward(&h, caches, &passes)?)?;
             x = layer.feed_forward(x)?;
         }
-        cache.advance(n);
+        for run in runs {
+            run.cache.advance(run.tokens.len());
+        }
         Ok(candle_nn::ops::rms_norm(&x, &self.norm, self.config.norm_epsilon as f32)?)
     }
 

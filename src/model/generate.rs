@@ -1,9 +1,11 @@
 //! Generation: a prompt and a grammar in, a sentence of that grammar out.
 
+use std::io::{self, Read, Write};
 use std::time::Instant;
 
 use candle_core::Tensor;
 
+use super::batch::Batch;
 use super::constraint::Constraint;
 use super::draft::Drafter;
 use super::network::Cache;
@@ -60,16 +62,61 @@ pub struct Generation {
 /// A model with a cache: prompts that begin as the one before pay only for the rest.
 pub struct Session<'m> {
     model: &'m Model,
+    memory: Memory,
+    /// Where its passes are run together with those of others.
+    batch: Option<&'m Batch<'m>>,
+}
+
+/// What a session keeps.
+pub(super) struct Memory {
     cache: Cache,
     /// The tokens that the cache stands for.
     tokens: Vec<u32>,
     /// Outputs for the last of these tokens, as many as the tensor has rows.
     outputs: Option<Tensor>,
+    /// The logits of the whole vocabulary for the first of the outputs, where they came along.
+    logits: Option<Tensor>,
+}
+
+impl Memory {
+    fn new(model: &Model) -> Self {
+        Self { cache: model.network.cache(), tokens: Vec::new(), outputs: None, logits: None }
+    }
 }
 
 impl<'m> Session<'m> {
     pub(super) fn new(model: &'m Model) -> Self {
-        Self { model, cache: model.network.cache(), tokens: Vec::new(), outputs: None }
+        Self { model, memory: Memory::new(model), batch: None }
+    }
+
+    /// One that runs its passes together with others.
+    pub(super) fn joined(model: &'m Model, memory: Memory, batch: &'m Batch<'m>) -> Self {
+        Self { model, memory, batch: Some(batch) }
+    }
+
+    /// Takes out what it keeps: it is then as a new one.
+    pub(super) fn take(&mut self) -> Memory {
+        std::mem::replace(&mut self.memory, Memory::new(self.model))
+    }
+
+    /// Gives it something to keep.
+    pub(super) fn put(&mut self, memory: Memory) {
+        self.memory = memory;
+    }
+
+    /// How many of these tokens it has run already, from the first on.
+    pub fn common(&self, tokens: &[u32]) -> usize {
+        self.memory.tokens.iter().zip(tokens).take_while(|(run, token)| run == token).count()
+    }
+
+    /// A session that goes on from here by itself.
+    ///
+    /// # Errors
+    /// When the device has no room for its cache.
+    pub fn fork(&self) -> Result<Self, ModelError> {
+        let Memory { cache, tokens, .. } = &self.memory;
+        let memory = Memory { cache: cache.fork()?, tokens: tokens.clone(), outputs: None, logits: None };
+        Ok(Self { model: self.model, memory, batch: self.batch })
     }
 
     /// Runs the prompt's beginning ahead of time, so that requests which start with it find it in the cache.
@@ -78,10 +125,29 @@ impl<'m> Session<'m> {
     /// # Errors
     /// When the prompt is too long, the computation fails, or the user stops it.
     pub fn prefill(&mut self, prompt: &str) -> Result<usize, ModelError> {
-        let tokens = self.model.tokenizer.encode_prompt(prompt);
-        let cached = self.keep_common(&tokens, tokens.len());
-        self.run(&tokens[cached..], 1)?;
+        self.prefill_tokens(&self.model.tokenizer.encode_prompt(prompt))
+    }
+
+    /// The same for tokens.
+    pub(super) fn prefill_tokens(&mut self, tokens: &[u32]) -> Result<usize, ModelError> {
+        let cached = self.keep_common(tokens, tokens.len());
+        self.run(&tokens[cached..], 1, false)?;
         Ok(cached)
+    }
+
+    /// Begins with a cache that stands for these tokens.
+    pub(super) fn begin(&mut self, cache: Cache, tokens: &[u32]) {
+        self.memory = Memory { cache, tokens: tokens.to_vec(), outputs: None, logits: None };
+    }
+
+    /// Writes the cache's first positions.
+    pub(super) fn write_to(&self, positions: usize, out: &mut dyn Write) -> io::Result<()> {
+        self.memory.cache.write_to(positions, out)
+    }
+
+    /// Reads what was written of so many positions.
+    pub(super) fn read_cache(&self, positions: usize, from: &mut dyn Read) -> io::Result<Cache> {
+        self.model.network.read_cache(positions, from)
     }
 
     /// Writes an answer under the grammar.
@@ -134,7 +200,8 @@ impl<'m> Session<'m> {
                     only
                 }
                 _ => {
-                    let output = self.output_behind(&known, &mut constraint, &mut drafter, &mut stats)?;
+                    let all = allowed.len() > FEW;
+                    let output = self.output_behind(&known, all, &mut constraint, &mut drafter, &mut stats)?;
                     let logits = self.logits(&output, &allowed)?;
                     if chosen == 0 {
                         stats.prefill_s = started.elapsed().as_secs_f64();
@@ -159,20 +226,22 @@ impl<'m> Session<'m> {
         Ok(Generation { text, complete: constraint.is_done(), mean_log_probability, stats })
     }
 
-    /// The output for the last of `known`, `[1, width]`: that of an earlier pass, when its draft was right up to there, or
-    /// that of a new one.
+    /// The output for the last of `known`: that of an earlier pass, when its draft was right up to there, or
+    /// that of a new one. `all` says that the logits of the whole vocabulary will be asked for.
     fn output_behind(
         &mut self,
         known: &[u32],
+        all: bool,
         constraint: &mut Constraint,
         drafter: &mut Drafter,
         stats: &mut GenStats,
-    ) -> Result<Tensor, ModelError> {
-        let ahead = self.outputs.as_ref().map_or(Ok(0), |outputs| outputs.dim(0))?;
-        let first = self.tokens.len().saturating_sub(ahead);
-        let right = self.tokens.iter().zip(known).skip(first).take_while(|(run, known)| run == known).count();
-        if let (Some(outputs), true) = (&self.outputs, first + right == known.len() && right > 0) {
-            return Ok(outputs.narrow(0, right - 1, 1)?.contiguous()?);
+    ) -> Result<Behind, ModelError> {
+        let ahead = self.memory.outputs.as_ref().map_or(Ok(0), |outputs| outputs.dim(0))?;
+        let first = self.memory.tokens.len().saturating_sub(ahead);
+        let right = self.memory.tokens.iter().zip(known).skip(first).take_while(|(run, known)| run == known).count();
+        if let (Some(outputs), true) = (&self.memory.outputs, first + right == known.len() && right > 0) {
+            let logits = self.memory.logits.clone().filter(|_| right == 1);
+            return Ok(Behind { output: outputs.narrow(0, right - 1, 1)?.contiguous()?, logits });
         }
         // The first row was for what was known then, all others are guesses.
         let (drafted, right) = (ahead.saturating_sub(1), right.saturating_sub(1));
@@ -187,45 +256,71 @@ impl<'m> Session<'m> {
             false => &[],
         };
         let draft = &draft[..draft.len().min(room)];
-        self.run(&[&known[cached..], draft].concat(), 1 + draft.len())?;
-        match &self.outputs {
-            Some(outputs) => Ok(outputs.narrow(0, 0, 1)?.contiguous()?),
+        self.run(&[&known[cached..], draft].concat(), 1 + draft.len(), all)?;
+        let logits = self.memory.logits.clone();
+        match &self.memory.outputs {
+            Some(outputs) => Ok(Behind { output: outputs.narrow(0, 0, 1)?.contiguous()?, logits }),
             None => Err(candle_core::Error::msg("a pass gave no output").into()),
         }
     }
 
     /// Cuts the cache back to what it has in common with `tokens`, at most `most` of them.
     fn keep_common(&mut self, tokens: &[u32], most: usize) -> usize {
-        let common = self.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count().min(most);
-        self.tokens.truncate(common);
-        self.cache.truncate(common);
-        self.outputs = None;
+        let common = self.memory.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count().min(most);
+        self.memory.tokens.truncate(common);
+        self.memory.cache.truncate(common);
+        self.memory.outputs = None;
+        self.memory.logits = None;
         common
     }
 
     /// Runs tokens behind those in the cache, and keeps the outputs of the last ones, as many as are asked for and were run in
-    /// one pass.
-    fn run(&mut self, tokens: &[u32], outputs: usize) -> Result<(), ModelError> {
-        self.outputs = None;
+    /// one pass. Where passes are shared, `all` has the logits for the first of them computed along.
+    fn run(&mut self, tokens: &[u32], outputs: usize, all: bool) -> Result<(), ModelError> {
+        self.memory.outputs = None;
+        self.memory.logits = None;
+        let mut left = tokens.len();
         for chunk in tokens.chunks(CHUNK) {
             interrupt::check()?;
-            let hidden = self.model.network.hidden(chunk, &mut self.cache)?;
-            self.tokens.extend(chunk);
+            left -= chunk.len();
             let rows = outputs.min(chunk.len());
-            self.outputs = Some(hidden.narrow(0, chunk.len() - rows, rows)?);
+            let first = chunk.len() - rows;
+            let cache = &mut self.memory.cache;
+            let hidden = match self.batch {
+                None => self.model.network.hidden(chunk, cache)?,
+                Some(batch) => {
+                    let output = batch.run(chunk, cache, (all && left == 0).then_some(first))?;
+                    self.memory.logits = output.logits;
+                    output.hidden
+                }
+            };
+            self.memory.tokens.extend(chunk);
+            self.memory.outputs = Some(hidden.narrow(0, first, rows)?);
         }
         Ok(())
     }
 
-    fn logits(&self, output: &Tensor, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
+    fn logits(&self, behind: &Behind, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
         let network = &self.model.network;
         if tokens.len() <= FEW {
-            return Ok(network.head_of(output, tokens)?.squeeze(0)?.to_vec1()?);
+            return Ok(network.head_of(&behind.output, tokens)?.squeeze(0)?.to_vec1()?);
         }
-        let all: Vec<f32> = network.head(output)?.squeeze(0)?.to_vec1()?;
+        let all = match &behind.logits {
+            Some(logits) => logits.clone(),
+            None => network.head(&behind.output)?,
+        };
+        let all: Vec<f32> = all.squeeze(0)?.to_vec1()?;
         let logit = |&token: &u32| all.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
         Ok(tokens.iter().map(logit).collect())
     }
+}
+
+/// What the network makes of the last token that is known.
+struct Behind {
+    /// `[1, width]`
+    output: Tensor,
+    /// The logits of the whole vocabulary, `[1, vocab]`, where they came along.
+    logits: Option<Tensor>,
 }
 
 #[cfg(test)]

@@ -23,6 +23,24 @@ impl<L> KvCache<L> {
         Self { layers: (0..layers).map(|_| layer()).collect(), len: 0 }
     }
 
+    /// A cache that goes on from here by itself; `layer` makes one of a layer's.
+    ///
+    /// # Errors
+    /// When `layer` fails.
+    pub fn fork(&self, layer: impl Fn(&L) -> Result<L>) -> Result<Self> {
+        Ok(Self { layers: self.layers.iter().map(layer).collect::<Result<_>>()?, len: self.len })
+    }
+
+    /// A cache of so many positions.
+    pub fn of(layers: Vec<L>, len: usize) -> Self {
+        Self { layers, len }
+    }
+
+    /// The layers, in order.
+    pub fn layers(&self) -> &[L] {
+        &self.layers
+    }
+
     /// Positions in the cache.
     pub fn len(&self) -> usize {
         self.len
@@ -60,6 +78,16 @@ impl LayerCache {
         Self { shape, context: config.context, store: None, device: device.clone() }
     }
 
+    /// The same keys and values once more: clones of a tensor share what is written into it.
+    ///
+    /// # Errors
+    /// When there is no room for them.
+    pub fn fork(&self) -> Result<Self> {
+        let copy = |(keys, values): &(Tensor, Tensor)| Ok::<_, candle_core::Error>((keys.copy()?, values.copy()?));
+        let store = self.store.as_ref().map(copy).transpose()?;
+        Ok(Self { shape: self.shape, context: self.context, store, device: self.device.clone() })
+    }
+
     /// Writes keys and values (`[kv heads, n, head width]`, contiguous) at positions `at..at + n` and gives those of all
     /// positions up to `at + n`, as views.
     pub fn write(&mut self, at: usize, keys: &Tensor, values: &Tensor) -> Result<(Tensor, Tensor)> {
@@ -91,4 +119,13 @@ impl LayerCache {
         self.store = Some((keys.clone(), values.clone()));
         Ok((keys, values))
     }
+}
+
+/// A run of tokens behind those in a cache. Several of them make one pass, which reads the weights once for all.
+#[derive(Debug)]
+pub struct Run<'a, C> {
+    /// The tokens.
+    pub tokens: &'a [u32],
+    /// What they stand behind.
+    pub cache: &'a mut C,
 }

@@ -14,6 +14,7 @@
 //! of physical cores. Its workers spin between operations: more threads than free cores is a collapse, not a gain.
 
 mod attention;
+mod batch;
 mod chat;
 mod config;
 mod constraint;
@@ -29,6 +30,7 @@ mod lanes;
 mod linear;
 mod network;
 mod packed;
+mod prefix;
 mod rope;
 mod sampler;
 mod speed;
@@ -43,12 +45,14 @@ use std::time::Instant;
 
 use candle_core::Device;
 
+pub use batch::together;
 pub use chat::{ChatTurn, Role};
 pub use config::{Architecture, Config};
 pub use constraint::{Constraint, Grammars};
 pub use device::{device_name, parse_device};
 pub use error::ModelError;
 pub use generate::{Generation, Prompt, Request, Session};
+pub use prefix::Prefixes;
 pub use sampler::Sampling;
 pub use speed::Speeds;
 

@@ -1,5 +1,7 @@
 //! A network on whatever runs it: the CPU's own kernels where there are some for all of its matrices, else candle.
 
+use std::io::{self, Read, Write};
+
 use candle_core::{Device, Tensor};
 
 use super::ModelError;
@@ -7,7 +9,7 @@ use super::config::Config;
 use super::cpu;
 use super::forward::Transformer;
 use super::gguf::Gguf;
-use super::kv::{KvCache, LayerCache};
+use super::kv::{KvCache, LayerCache, Run};
 
 /// A network's weights.
 pub enum Network {
@@ -64,19 +66,49 @@ impl Network {
         }
     }
 
+    /// A cache with what was [written](Cache::write_to) of so many positions.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is another network's: [`std::io::ErrorKind::Unsupported`] where there is none to be written.
+    pub fn read_cache(&self, positions: usize, from: &mut dyn Read) -> io::Result<Cache> {
+        let Self::Packed(network) = self else { return Err(io::ErrorKind::Unsupported.into()) };
+        let layer = |_| cpu::LayerCache::read_from(network.config(), positions, from);
+        let layers = (0..network.config().layers).map(layer).collect::<io::Result<Vec<_>>>()?;
+        Ok(Cache::Packed(KvCache::of(layers, positions)))
+    }
+
     /// Runs `tokens` behind those in the cache and gives what the last norm makes of each: `[n, width]`, for
     /// [`head`](Self::head).
     ///
     /// # Errors
     /// When they do not fit into the context, or the computation fails; the cache is then as before.
     pub fn hidden(&self, tokens: &[u32], cache: &mut Cache) -> Result<Tensor, ModelError> {
-        match (self, cache) {
-            (Self::Packed(network), Cache::Packed(cache)) => {
-                let hidden = network.hidden(tokens, cache)?;
-                Ok(Tensor::from_vec(hidden, (tokens.len(), network.config().width), &Device::Cpu)?)
+        self.hidden_all(&mut [Run { tokens, cache }])
+    }
+
+    /// The same for several runs of tokens in one pass, one after the other: the weights are read once for all.
+    ///
+    /// # Errors
+    /// As of [`hidden`](Self::hidden); all caches are then as before.
+    pub fn hidden_all(&self, runs: &mut [Run<'_, Cache>]) -> Result<Tensor, ModelError> {
+        let foreign = || ModelError::from(candle_core::Error::msg("the cache is another network's"));
+        match self {
+            Self::Packed(network) => {
+                let own = runs.iter_mut().map(|run| match run.cache {
+                    Cache::Packed(cache) => Some(Run { tokens: run.tokens, cache }),
+                    Cache::Candle(_) => None,
+                });
+                let hidden = network.hidden(&mut own.collect::<Option<Vec<_>>>().ok_or_else(foreign)?)?;
+                let n: usize = runs.iter().map(|run| run.tokens.len()).sum();
+                Ok(Tensor::from_vec(hidden, (n, network.config().width), &Device::Cpu)?)
             }
-            (Self::Candle(network), Cache::Candle(cache)) => network.hidden(tokens, cache),
-            _ => Err(candle_core::Error::msg("the cache is another network's").into()),
+            Self::Candle(network) => {
+                let own = runs.iter_mut().map(|run| match run.cache {
+                    Cache::Candle(cache) => Some(Run { tokens: run.tokens, cache }),
+                    Cache::Packed(_) => None,
+                });
+                network.hidden(&mut own.collect::<Option<Vec<_>>>().ok_or_else(foreign)?)
+            }
         }
     }
 
@@ -111,6 +143,27 @@ impl Network {
 }
 
 impl Cache {
+    /// A cache that goes on from here by itself.
+    ///
+    /// # Errors
+    /// When the device has no room for it.
+    pub fn fork(&self) -> candle_core::Result<Self> {
+        Ok(match self {
+            // What they have in common they share.
+            Self::Packed(cache) => Self::Packed(cache.fork(|layer| Ok(layer.clone()))?),
+            Self::Candle(cache) => Self::Candle(cache.fork(LayerCache::fork)?),
+        })
+    }
+
+    /// Writes the first positions, layer by layer.
+    ///
+    /// # Errors
+    /// When that fails; [`std::io::ErrorKind::Unsupported`] where the keys and values are on a device.
+    pub fn write_to(&self, positions: usize, out: &mut dyn Write) -> io::Result<()> {
+        let Self::Packed(cache) = self else { return Err(io::ErrorKind::Unsupported.into()) };
+        cache.layers().iter().try_for_each(|layer| layer.write_to(positions, out))
+    }
+
     /// Forgets all positions from `len` on.
     pub fn truncate(&mut self, len: usize) {
         match self {
@@ -207,6 +260,39 @@ mod tests {
             for (position, (a, b)) in fresh[10..].iter().zip(&gone_on).enumerate() {
                 // Inputs are rounded to 8 bits: what attention sums in another order may round otherwise.
                 assert!(cosine(a, b) > 0.999, "{architecture}, position {}: {}", 10 + position, cosine(a, b));
+            }
+        }
+    }
+
+    #[test]
+    fn runs_that_share_a_pass_are_as_if_each_had_its_own() {
+        for architecture in ["qwen2", "qwen3", "llama"] {
+            for network in loaded(architecture) {
+                let mut common = network.cache();
+                network.hidden(&TOKENS[..19], &mut common).unwrap();
+                let runs: [&[u32]; 3] = [&TOKENS[19..], &[7], &TOKENS[2..16]];
+                let alone: Vec<Vec<Vec<f32>>> =
+                    runs.iter().map(|tokens| logits(&network, tokens, &mut common.fork().unwrap())).collect();
+                let mut caches = [(); 3].map(|()| common.fork().unwrap());
+                let mut together: Vec<_> =
+                    runs.iter().zip(&mut caches).map(|(tokens, cache)| Run { tokens, cache }).collect();
+                let hidden = network.hidden_all(&mut together).unwrap();
+                let together: Vec<Vec<f32>> = network.head(&hidden).unwrap().to_vec2().unwrap();
+                let alone = alone.concat();
+                assert_eq!(alone.len(), together.len());
+                match network {
+                    // To the bit: answers must not depend on which others are written beside them.
+                    Network::Packed(_) => assert_eq!(alone, together, "{architecture}"),
+                    Network::Candle(_) => {
+                        assert!(alone.iter().zip(&together).all(|(a, b)| cosine(a, b) > 0.999), "{architecture}");
+                    }
+                }
+                // What was forked off is gone on with apart.
+                let after: Vec<Vec<f32>> =
+                    caches.iter_mut().map(|cache| logits(&network, &[3], cache).concat()).collect();
+                let mut own = common.fork().unwrap();
+                network.hidden(runs[0], &mut own).unwrap();
+                assert!(cosine(&after[0], &logits(&network, &[3], &mut own).concat()) > 0.999);
             }
         }
     }

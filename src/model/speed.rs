@@ -9,6 +9,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::kv::Run;
 use super::network::Cache;
 use super::{Model, ModelError, device_name};
 use crate::interrupt;
@@ -17,6 +18,8 @@ use crate::interrupt;
 const PROMPTS: [usize; 3] = [256, 512, 1500];
 /// Tokens of the passes that are timed.
 const PASSES: [usize; 5] = [1, 4, 8, 16, 32];
+/// Answers that are written at once.
+const ANSWERS: [usize; 3] = [4, 8, 32];
 /// Tokens that stand before a pass.
 const BEFORE: usize = 512;
 /// Tokens that are run in one pass of a prompt, as when answers are written.
@@ -50,6 +53,8 @@ pub struct Speeds {
     pub prefill: BTreeMap<usize, f64>,
     /// Tokens of an answer a second, one pass each, with the logits of the whole vocabulary, behind 512 tokens.
     pub decode: f64,
+    /// The same of several answers that are written at once, tokens of all of them, by their number.
+    pub batch: BTreeMap<usize, f64>,
     /// Milliseconds of a pass over so many tokens, with the logits behind each, behind 512.
     pub forward_ms: BTreeMap<usize, f64>,
     /// Microseconds until it is known which tokens may come next.
@@ -106,6 +111,16 @@ impl Model {
             })
         })?;
         let decode = ANSWER as f64 / seconds;
+        let mut batch = BTreeMap::new();
+        cache.truncate(BEFORE);
+        for answers in ANSWERS {
+            told(&format!("{answers} answers at once"));
+            let seconds = median(rounds, || {
+                let mut caches = (0..answers).map(|_| cache.fork()).collect::<candle_core::Result<Vec<_>>>()?;
+                timed(|| tokens[BEFORE..BEFORE + ANSWER].iter().try_for_each(|token| self.step(*token, &mut caches)))
+            })?;
+            batch.insert(answers, (answers * ANSWER) as f64 / seconds);
+        }
         told("which tokens may come next");
         let mask_us = self.mask()? * 1e6;
         // What follows takes memory of its own.
@@ -118,6 +133,7 @@ impl Model {
             threads: rayon::current_num_threads(),
             prefill,
             decode,
+            batch,
             forward_ms,
             mask_us,
             load_s: self.load_seconds(),
@@ -141,6 +157,16 @@ impl Model {
     fn pass(&self, tokens: &[u32], cache: &mut Cache) -> Result<(), ModelError> {
         interrupt::check()?;
         let hidden = self.network.hidden(tokens, cache)?;
+        self.network.head(&hidden)?.flatten_all()?.to_vec1::<f32>()?;
+        Ok(())
+    }
+
+    /// Runs the same token behind each of several, in one pass, with all logits.
+    fn step(&self, token: u32, caches: &mut [Cache]) -> Result<(), ModelError> {
+        interrupt::check()?;
+        let mut runs: Vec<_> =
+            caches.iter_mut().map(|cache| Run { tokens: std::slice::from_ref(&token), cache }).collect();
+        let hidden = self.network.hidden_all(&mut runs)?;
         self.network.head(&hidden)?.flatten_all()?.to_vec1::<f32>()?;
         Ok(())
     }
@@ -216,10 +242,12 @@ mod tests {
         let lengths = |map: &BTreeMap<usize, f64>| map.keys().copied().collect::<Vec<_>>();
         assert_eq!((lengths(&speeds.prefill), lengths(&speeds.forward_ms)), (PROMPTS.to_vec(), PASSES.to_vec()));
         let figures = [speeds.decode, speeds.mask_us, speeds.load_s, speeds.bandwidth_gb_s];
-        let all = speeds.prefill.values().chain(speeds.forward_ms.values()).chain(&figures);
+        assert_eq!(lengths(&speeds.batch), ANSWERS);
+        let tables = [&speeds.prefill, &speeds.batch, &speeds.forward_ms];
+        let all = tables.into_iter().flat_map(BTreeMap::values).chain(&figures);
         assert!(all.clone().all(|figure| figure.is_finite() && *figure > 0.0), "{speeds:?}");
         assert!(speeds.bandwidth_share.is_some_and(|share| share > 0.0));
-        assert_eq!(steps.len(), PROMPTS.len() + PASSES.len() + 3);
+        assert_eq!(steps.len(), PROMPTS.len() + PASSES.len() + ANSWERS.len() + 3);
         let json = serde_json::to_value(&speeds).unwrap();
         assert!(json["prefill"]["1500"].is_f64() && json["forward_ms"]["8"].is_f64(), "{json}");
     }

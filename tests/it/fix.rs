@@ -420,6 +420,41 @@ fn the_small_model_goes_the_whole_way() {
     assert_eq!(verified.status.code(), Some(0), "{}", stderr(&verified));
 }
 
+/// A manifest without what differs from one run to the next, whatever is fixed.
+fn timeless(manifest: &Value) -> Value {
+    match manifest {
+        Value::Object(entries) => {
+            let lasting =
+                entries.iter().filter(|(key, _)| !["seconds", "started", "root", "files"].contains(&key.as_str()));
+            lasting.map(|(key, value)| (key.clone(), timeless(value))).collect()
+        }
+        Value::Array(values) => values.iter().map(timeless).collect(),
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn answers_that_are_written_at_once_are_those_of_one_after_the_other() {
+    common::qwen();
+    let module = "resource \"aws_sns_topic\" \"orders\" {\n  name = \"orders\"\n}\n\nresource \"aws_sqs_queue\" \"orders\" {\n  name = \
+                  \"orders\"\n}\n\nresource \"aws_cloudwatch_log_group\" \"orders\" {\n  name = \"orders\"\n}\n\nresource \
+                  \"aws_ecr_repository\" \"orders\" {\n  name = \"orders\"\n}\n";
+    let prompts = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/prompts");
+    let rules = ["CKV_AWS_26", "CKV_AWS_27", "CKV_AWS_158", "CKV_AWS_136"];
+    let manifests = ["1", "3"].map(|parallel| {
+        let dir = tempfile::tempdir().unwrap();
+        common::write(dir.path(), &[("main.tf", module)]);
+        let mut args = vec!["fix", "--prompts", prompts, "--effort", "low", "--parallel", parallel];
+        args.extend(rules.iter().flat_map(|rule| ["--rule", rule]));
+        let output = caulk(dir.path(), &args);
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{}", stderr(&output));
+        timeless(&manifest(dir.path()))
+    });
+    let asked = manifests[0]["findings"].as_array().unwrap().iter().filter(|finding| finding["attempts"] != json!([]));
+    assert!(asked.count() > 1, "the model is asked: {:#}", manifests[0]);
+    assert_eq!(manifests[0], manifests[1]);
+}
+
 #[test]
 fn bad_input_has_its_exit_code_and_writes_nothing() {
     let dir = module();

@@ -5,15 +5,36 @@
 
 use rayon::prelude::*;
 
+use super::Place;
 use super::cache::{Head, LayerCache};
 use crate::model::lanes::{self, Kernel, LANES};
 
 /// Queries that are taken together, at most.
 const MOST: usize = 6;
 
-/// Mixes the values for all queries of a pass from position `start` on. Queries and what comes out are by key/value head,
+/// Mixes the values for the queries of several runs, each over its own cache.
+pub fn attend_all(
+    places: &[Place],
+    caches: &[&mut LayerCache],
+    group: usize,
+    width: usize,
+    queries: &[f32],
+    out: &mut [f32],
+) {
+    let per_token = caches.first().map_or(0, |cache| cache.heads.len()) * group * width;
+    let mut rest = out;
+    let mut all = Vec::new();
+    for (place, cache) in places.iter().zip(caches) {
+        let (out, others) = rest.split_at_mut(place.n * per_token);
+        rest = others;
+        all.push((place, &**cache, &queries[place.of(per_token)], out));
+    }
+    all.into_par_iter().for_each(|(place, cache, queries, out)| attend(queries, cache, place.start, group, width, out));
+}
+
+/// Mixes the values for all queries of a run from position `start` on. Queries and what comes out are by key/value head,
 /// then by position, then by query head of that group, `width` elements each; the queries are scaled.
-pub fn attend(queries: &[f32], cache: &LayerCache, start: usize, group: usize, width: usize, out: &mut [f32]) {
+fn attend(queries: &[f32], cache: &LayerCache, start: usize, group: usize, width: usize, out: &mut [f32]) {
     let per_head = queries.len() / cache.heads.len();
     let rows = per_head / width;
     // As many pieces as threads at least.

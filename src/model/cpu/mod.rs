@@ -7,6 +7,7 @@ mod attention;
 mod cache;
 
 use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::Device;
@@ -16,12 +17,12 @@ use rayon::prelude::*;
 use super::ModelError;
 use super::config::{Architecture, Config};
 use super::gguf::Gguf;
-use super::kv::KvCache;
+use super::kv::{KvCache, Run};
 use super::lanes::{self, Kernel, LANES};
 use super::packed::{self, Input, Packed, Pages};
 use super::rope::Rope;
 
-use cache::LayerCache;
+pub use cache::LayerCache;
 
 /// What attention needs of the tokens that have been run.
 pub type Cache = KvCache<LayerCache>;
@@ -54,6 +55,25 @@ struct Layer {
 struct Linear {
     weight: Packed,
     bias: Option<Vec<f32>>,
+}
+
+/// Where a run's tokens are in a pass, and in their sequence.
+struct Place {
+    /// The first one's row among those of all runs.
+    first: usize,
+    /// Its position.
+    start: usize,
+    /// How many there are.
+    n: usize,
+    /// The turns of their positions, one after the other.
+    turns: Vec<(f32, f32)>,
+}
+
+impl Place {
+    /// Its rows of some values each.
+    fn of(&self, width: usize) -> Range<usize> {
+        self.first * width..(self.first + self.n) * width
+    }
 }
 
 /// What a pass works in.
@@ -110,45 +130,61 @@ impl Network {
         KvCache::new(self.config.layers, || LayerCache::new(&self.config))
     }
 
-    /// Runs `tokens` behind those in the cache and gives what the last norm makes of each, `[n, width]`.
+    /// Runs tokens behind those in their caches, all in one pass, and gives what the last norm makes of each, `[n, width]`, one
+    /// run after the other. What comes out for one run does not depend on the others.
     ///
     /// # Errors
-    /// When they do not fit into the context, or one is none of the vocabulary; the cache is then as before.
-    pub fn hidden(&self, tokens: &[u32], cache: &mut Cache) -> Result<Vec<f32>, ModelError> {
-        let (total, context) = (cache.len() + tokens.len(), self.config.context);
-        if total > context {
-            return Err(ModelError::TooLong { tokens: total, context });
-        }
-        if let Some(token) = tokens.iter().find(|token| **token as usize >= self.config.vocab) {
-            return Err(candle_core::Error::msg(format!("token {token} is none of the vocabulary")).into());
+    /// When they do not fit into the context, or one is none of the vocabulary; the caches are then as before.
+    pub fn hidden(&self, runs: &mut [Run<'_, Cache>]) -> Result<Vec<f32>, ModelError> {
+        let context = self.config.context;
+        for Run { tokens, cache } in &*runs {
+            let total = cache.len() + tokens.len();
+            if total > context {
+                return Err(ModelError::TooLong { tokens: total, context });
+            }
+            if let Some(token) = tokens.iter().find(|token| **token as usize >= self.config.vocab) {
+                return Err(candle_core::Error::msg(format!("token {token} is none of the vocabulary")).into());
+            }
         }
         // On a thread of the pool, so that no operation has to wake one first.
-        Ok(rayon::scope(|_| self.run(tokens, cache)))
+        Ok(rayon::scope(|_| self.run(runs)))
     }
 
-    fn run(&self, tokens: &[u32], cache: &mut Cache) -> Vec<f32> {
-        let (n, width, start) = (tokens.len(), self.config.width, cache.len());
+    fn run(&self, runs: &mut [Run<'_, Cache>]) -> Vec<f32> {
+        let (n, width) = (runs.iter().map(|run| run.tokens.len()).sum::<usize>(), self.config.width);
         let epsilon = self.config.norm_epsilon as f32;
         let mut work = Work::default();
         work.stream.resize(n * width, 0.0);
         work.part.resize(n * width, 0.0);
-        for (token, row) in tokens.iter().zip(work.stream.chunks_mut(width)) {
+        let tokens = runs.iter().flat_map(|run| run.tokens);
+        for (token, row) in tokens.zip(work.stream.chunks_mut(width)) {
             self.embedding.row(*token as usize, row);
         }
-        let turns = self.rope.turns(start, n);
-        for (layer, cache) in self.layers.iter().zip(cache.layers_mut()) {
+        let places: Vec<Place> = runs
+            .iter()
+            .scan(0, |first, run| {
+                let (start, n) = (run.cache.len(), run.tokens.len());
+                *first += n;
+                Some(Place { first: *first - n, start, n, turns: self.rope.turns(start, n) })
+            })
+            .collect();
+        for (index, layer) in self.layers.iter().enumerate() {
             normalise(&work.stream, &layer.attention_norm, epsilon, &mut work.part);
-            self.attention(layer, &turns, start, cache, &mut work);
+            let mut caches: Vec<&mut LayerCache> =
+                runs.iter_mut().map(|run| &mut run.cache.layers_mut()[index]).collect();
+            self.attention(layer, &places, &mut caches, &mut work);
             normalise(&work.stream, &layer.feed_forward_norm, epsilon, &mut work.part);
             self.feed_forward(layer, &mut work);
         }
-        cache.advance(n);
+        for run in runs {
+            run.cache.advance(run.tokens.len());
+        }
         normalise(&work.stream, &self.norm, epsilon, &mut work.part);
         work.part
     }
 
     /// From `part` into the stream.
-    fn attention(&self, layer: &Layer, turns: &[(f32, f32)], start: usize, cache: &mut LayerCache, work: &mut Work) {
+    fn attention(&self, layer: &Layer, places: &[Place], caches: &mut [&mut LayerCache], work: &mut Work) {
         let &Config { heads, kv_heads, head_width, width, .. } = &self.config;
         let n = work.stream.len() / width;
         work.query.resize(n * heads * head_width, 0.0);
@@ -161,46 +197,61 @@ impl Network {
         add_bias(&mut work.key, layer.key.bias.as_deref());
         add_bias(&mut work.value, layer.value.bias.as_deref());
 
+        work.queries.resize(n * heads * head_width, 0.0);
+        for (place, cache) in places.iter().zip(caches.iter_mut()) {
+            self.prepare(layer, place, cache, work);
+        }
+        let group = heads / kv_heads;
+        work.mixed.resize(n * heads * head_width, 0.0);
+        attention::attend_all(places, caches, group, head_width, &work.queries, &mut work.mixed);
+        // Back to position by position.
+        let of_group = group * head_width;
+        for place in places {
+            let rows = &mut work.query[place.of(heads * head_width)];
+            let mixed = &work.mixed[place.of(heads * head_width)];
+            for (position, row) in rows.chunks_mut(heads * head_width).enumerate() {
+                for (index, row) in row.chunks_mut(of_group).enumerate() {
+                    let at = (index * place.n + position) * of_group;
+                    row.copy_from_slice(&mixed[at..at + of_group]);
+                }
+            }
+        }
+        work.input.fill(&work.query, heads * head_width);
+        layer.output.add_to(&work.input, &mut work.part, &mut work.stream);
+    }
+
+    /// Rotates a run's keys into its cache, and its queries into the order that attention takes them in.
+    fn prepare(&self, layer: &Layer, place: &Place, cache: &mut LayerCache, work: &mut Work) {
+        let &Config { heads, kv_heads, head_width, .. } = &self.config;
         let epsilon = self.config.norm_epsilon as f32;
+        let per_position = place.turns.len() / place.n.max(1);
         let prepare = |head: &mut [f32], norm: Option<&Vec<f32>>, position: usize| {
             if let Some(norm) = norm {
                 let before = head.to_vec();
                 normalise(&before, norm, epsilon, head);
             }
-            let per_position = turns.len() / n;
-            self.rope.turn(head, &turns[position * per_position..(position + 1) * per_position]);
+            self.rope.turn(head, &place.turns[position * per_position..(position + 1) * per_position]);
         };
         let group = heads / kv_heads;
         let scale = 1.0 / (head_width as f32).sqrt();
-        work.queries.resize(n * heads * head_width, 0.0);
-        for position in 0..n {
+        let queries = &mut work.queries[place.of(heads * head_width)];
+        for position in 0..place.n {
             let of = |part: usize| part * head_width..(part + 1) * head_width;
+            let row = place.first + position;
             for (index, head) in cache.heads.iter_mut().enumerate() {
-                let key = &mut work.key[of(position * kv_heads + index)];
+                let key = &mut work.key[of(row * kv_heads + index)];
                 prepare(key, layer.key_norm.as_ref(), position);
-                head.write(start + position, key, &work.value[of(position * kv_heads + index)]);
+                head.write(place.start + position, key, &work.value[of(row * kv_heads + index)]);
             }
             for index in 0..heads {
-                let query = &mut work.query[of(position * heads + index)];
+                let query = &mut work.query[of(row * heads + index)];
                 prepare(query, layer.query_norm.as_ref(), position);
-                let at = (index / group * n + position) * group + index % group;
-                for (to, from) in work.queries[of(at)].iter_mut().zip(query) {
+                let at = (index / group * place.n + position) * group + index % group;
+                for (to, from) in queries[of(at)].iter_mut().zip(query) {
                     *to = *from * scale;
                 }
             }
         }
-        work.mixed.resize(n * heads * head_width, 0.0);
-        attention::attend(&work.queries, cache, start, group, head_width, &mut work.mixed);
-        // Back to position by position.
-        let of_group = group * head_width;
-        for (position, row) in work.query.chunks_mut(heads * head_width).enumerate() {
-            for (index, row) in row.chunks_mut(of_group).enumerate() {
-                let at = (index * n + position) * of_group;
-                row.copy_from_slice(&work.mixed[at..at + of_group]);
-            }
-        }
-        work.input.fill(&work.query, heads * head_width);
-        layer.output.add_to(&work.input, &mut work.part, &mut work.stream);
     }
 
     /// From `part` into the stream.

@@ -1,0 +1,212 @@
+//! What all prompts begin with, as the network has read it, kept on disk from one run to the next: to read it takes seconds.
+//!
+//! In: a session and the tokens of that beginning. Out: the session with these tokens in its cache. A file is for one model,
+//! one beginning and one kind of CPU; its name is their hash, its last bytes are that of all before them.
+//!
+//! ```text
+//! FORMAT | keys and values, layer by layer, head by head, tile by tile, f32, lowest byte first | SHA-256
+//! ```
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::Session;
+use super::network::Cache;
+use crate::digest::hex;
+
+/// What a file begins with. Another number stands for another layout.
+const FORMAT: &[u8] = b"caulk prefix 1\n";
+/// Files that are kept: of as many models or prompts.
+const KEPT: usize = 4;
+/// How the files end.
+const ENDING: &str = "prefix";
+
+/// A folder of beginnings.
+#[derive(Clone, Debug)]
+pub struct Prefixes {
+    dir: PathBuf,
+    /// SHA-256 of the model's file.
+    model: String,
+}
+
+impl Prefixes {
+    /// A folder, which need not be there yet, for a model by the SHA-256 of its file.
+    pub fn new(dir: PathBuf, model: String) -> Self {
+        Self { dir, model }
+    }
+
+    /// Puts the tokens into the session's cache: from the folder where they are in it, else by running them, and then they are
+    /// put into the folder. Where it cannot be written the next run runs them again.
+    ///
+    /// # Errors
+    /// When the tokens cannot be run.
+    pub fn begin(&self, session: &mut Session<'_>, tokens: &[u32]) -> Result<(), super::ModelError> {
+        let path = self.dir.join(format!("{}.{ENDING}", self.name(tokens)));
+        if let Ok(cache) = read(&path, session, tokens.len()) {
+            session.begin(cache, tokens);
+            return Ok(());
+        }
+        session.prefill_tokens(tokens)?;
+        // It is only a matter of time.
+        drop(self.keep(&path, session, tokens.len()));
+        Ok(())
+    }
+
+    fn name(&self, tokens: &[u32]) -> String {
+        let mut hash = Sha256::new();
+        hash.update(FORMAT);
+        hash.update(self.model.as_bytes());
+        // Sums are in another order where vectors have another length.
+        hash.update([u8::from(is_wide())]);
+        tokens.iter().for_each(|token| hash.update(token.to_le_bytes()));
+        hex(&hash.finalize())
+    }
+
+    fn keep(&self, path: &Path, session: &Session<'_>, positions: usize) -> io::Result<()> {
+        std::fs::create_dir_all(&self.dir)?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+        {
+            let mut out = Hashed { inner: BufWriter::new(file.as_file_mut()), hash: Sha256::new() };
+            out.write_all(FORMAT)?;
+            session.write_to(positions, &mut out)?;
+            let Hashed { mut inner, hash } = out;
+            inner.write_all(&hash.finalize())?;
+            inner.flush()?;
+        }
+        file.persist(path)?;
+        self.tidy()
+    }
+
+    /// Takes out the oldest files.
+    fn tidy(&self) -> io::Result<()> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            if entry.path().extension().is_some_and(|ending| ending == ENDING) {
+                files.push((entry.metadata()?.modified()?, entry.path()));
+            }
+        }
+        files.sort();
+        let gone = files.len().saturating_sub(KEPT);
+        files[..gone].iter().try_for_each(|(_, path)| std::fs::remove_file(path))
+    }
+}
+
+fn read(path: &Path, session: &Session<'_>, positions: usize) -> io::Result<Cache> {
+    let mut from = Hashed { inner: BufReader::with_capacity(1 << 20, File::open(path)?), hash: Sha256::new() };
+    let mut format = [0; FORMAT.len()];
+    from.read_exact(&mut format)?;
+    let cache = session.read_cache(positions, &mut from)?;
+    let Hashed { mut inner, hash } = from;
+    let mut told = Vec::new();
+    inner.read_to_end(&mut told)?;
+    match format == *FORMAT && told == hash.finalize().as_slice() {
+        true => Ok(cache),
+        false => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn is_wide() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vnni")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn is_wide() -> bool {
+    false
+}
+
+/// A reader or writer that hashes what goes through it.
+struct Hashed<T> {
+    inner: T,
+    hash: Sha256,
+}
+
+impl<T: Write> Write for Hashed<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<T: Read> Read for Hashed<T> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(bytes)?;
+        self.hash.update(&bytes[..read]);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::super::fixture::written;
+    use super::super::{Model, Prompt, Request, Sampling};
+    use super::*;
+
+    fn files(dir: &Path) -> Vec<PathBuf> {
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    #[test]
+    fn what_was_kept_is_as_if_it_had_been_run() {
+        let (_folder, path) = written("qwen2");
+        let model = Model::load(&path, &Device::Cpu).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let prefixes = Prefixes::new(dir.path().join("new"), "a model".to_owned());
+        let tokens = model.tokens("what all prompts begin with");
+        let answer = |session: &mut Session<'_>| {
+            let sampling = Sampling::Seeded { seed: 3, temperature: 30.0, top_p: 0.98 };
+            let prompt = Prompt::Text("what all prompts begin with, and more");
+            let request = Request { prompt, grammar: "start: /[a-z ]{9,40}/", sampling, max_tokens: 60 };
+            session.generate(&request).unwrap()
+        };
+        let mut first = model.session();
+        prefixes.begin(&mut first, &tokens).unwrap();
+        let kept = files(&dir.path().join("new"));
+        assert_eq!(kept.len(), 1);
+        let mut second = model.session();
+        prefixes.begin(&mut second, &tokens).unwrap();
+        let (first, second) = (answer(&mut first), answer(&mut second));
+        assert_eq!((first.text, first.stats.cached_tokens), (second.text, second.stats.cached_tokens));
+        assert_eq!(second.stats.cached_tokens, tokens.len());
+
+        // What is damaged, or another's, is not taken.
+        let bytes = std::fs::read(&kept[0]).unwrap();
+        for (at, what) in [(0, "the format"), (bytes.len() / 2, "a number"), (bytes.len() - 1, "the hash")] {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            std::fs::write(&kept[0], damaged).unwrap();
+            assert!(read(&kept[0], &model.session(), tokens.len()).is_err(), "{what}");
+        }
+        std::fs::write(&kept[0], &bytes[..bytes.len() - 40]).unwrap();
+        assert!(read(&kept[0], &model.session(), tokens.len()).is_err(), "cut off");
+        prefixes.begin(&mut model.session(), &tokens).unwrap();
+        assert_eq!(std::fs::read(&kept[0]).unwrap(), bytes, "it is written anew");
+        Prefixes { model: "another".to_owned(), ..prefixes }.begin(&mut model.session(), &tokens).unwrap();
+        assert_eq!(files(&dir.path().join("new")).len(), 2);
+    }
+
+    #[test]
+    fn the_oldest_go() {
+        let (_folder, path) = written("llama");
+        let model = Model::load(&path, &Device::Cpu).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        for name in 0..KEPT + 2 {
+            let prefixes = Prefixes::new(dir.path().to_owned(), name.to_string());
+            prefixes.begin(&mut model.session(), &[1, 2, 3]).unwrap();
+        }
+        assert_eq!(files(dir.path()).len(), KEPT);
+    }
+}
