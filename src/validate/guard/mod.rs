@@ -230,6 +230,11 @@ resource "aws_security_group" "web" {
         let target = BlockAddr::resource("aws_sns_topic", "a");
         let (before, after) = (tree(text), tree(&after));
         assert_eq!(judged(&before, &after, &target, &[]), Guarded::default());
+        // A block may be called as its label is, in the cloud's own spelling.
+        let text = "resource \"aws_sns_topic\" \"badExample\" {\n}\n";
+        let (before, after) = (tree(text), tree(&text.replace("{\n", "{\n  name = \"bad-example\"\n")));
+        let target = BlockAddr::resource("aws_sns_topic", "badExample");
+        assert_eq!(judged(&before, &after, &target, &[]), Guarded::default());
     }
 
     #[test]

@@ -183,7 +183,11 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
         if is_over(name, text) {
             refuse(format!("{text:?} lies in the past"));
         }
-        let example = || EXAMPLE.find(text).filter(|found| !known(found.as_str()));
+        let called_so = |found: &str| {
+            let label = addr.labels.last().map(|label| label.to_ascii_lowercase());
+            label.is_some_and(|label| label.contains(&found.to_ascii_lowercase()))
+        };
+        let example = || EXAMPLE.find(text).filter(|found| !known(found.as_str()) && !called_so(found.as_str()));
         if let Some(found) = PLACEHOLDER.find(text).or_else(example) {
             refuse(format!("{:?} is a placeholder", found.as_str()));
         }
