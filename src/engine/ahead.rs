@@ -1,14 +1,13 @@
 //! Answers that are written before their finding's turn, several at once: a pass of the model over several costs little more
 //! than over one.
 //!
-//! In: the findings that are to come. Out: nothing but what the writer then knows. The order of the findings stays what it is,
+//! In: the findings that are to come, of which the first of each module is taken. Out: nothing but what the writer then knows. The order of the findings stays what it is,
 //! and so does every outcome: when its turn comes, a finding asks as ever, and only where that is the same question as was asked
 //! ahead its answer is there already.
 
 use std::collections::BTreeSet;
 
-use crate::source::{BlockAddr, RelPath};
-use crate::validate::Prover;
+use crate::validate::{Case, Prover};
 
 use super::ask::{self, Asking, Question};
 use super::writer::{Ask, Writer};
@@ -21,7 +20,8 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Has the first answers to the next findings written, where that of the first of them is not there yet.
+    /// Has the first answers to the next findings of different modules written, where that of the first of them is not there
+    /// yet.
     ///
     /// # Errors
     /// When a finding cannot be prepared. What the writer runs into is told when a finding's turn comes.
@@ -38,21 +38,18 @@ impl Ahead {
         if lanes < 2 || work.first().is_none_or(is_asked) {
             return Ok(());
         }
-        let mut blocks: BTreeSet<(RelPath, BlockAddr)> = BTreeSet::new();
+        // What is asked next in a module depends on what became of it before: a fix may add blocks that others then name.
+        let mut modules = BTreeSet::new();
+        let open = work.iter().filter(|item| item.is_open());
+        let cases = open.filter_map(|item| Some((item, item.located.case.as_ref().ok()?)));
+        let first_ones = cases.filter(|(_, case)| modules.insert(case.file.parent()));
+        let new = first_ones.filter(|(item, _)| !is_asked(item)).map(|(_, case)| case);
+        let cases: Vec<&Case> = new.take(lanes).collect();
+        let ids: Vec<String> = cases.iter().map(|case| case.finding.id.clone()).collect();
         let mut questions: Vec<Vec<Question>> = Vec::new();
-        let mut ids = Vec::new();
-        for item in work.iter().filter(|item| item.is_open() && !is_asked(item)) {
-            if questions.len() == lanes {
-                break;
-            }
-            let Ok(case) = &item.located.case else { continue };
-            // What is asked of a block next depends on what became of it before.
-            if !blocks.insert((case.file.clone(), case.block.clone())) {
-                continue;
-            }
+        for case in cases.into_iter().filter(|_| ids.len() > 1) {
             if let Begun::Asked(asked) = begin(case, inputs, prover, &*writer, effort)? {
                 questions.push(asked);
-                ids.push(item.located.finding.id.clone());
             }
         }
         self.asked.extend(ids);

@@ -436,14 +436,14 @@ fn timeless(manifest: &Value) -> Value {
 #[test]
 fn answers_that_are_written_at_once_are_those_of_one_after_the_other() {
     common::qwen();
-    let module = "resource \"aws_sns_topic\" \"orders\" {\n  name = \"orders\"\n}\n\nresource \"aws_sqs_queue\" \"orders\" {\n  name = \
-                  \"orders\"\n}\n\nresource \"aws_cloudwatch_log_group\" \"orders\" {\n  name = \"orders\"\n}\n\nresource \
-                  \"aws_ecr_repository\" \"orders\" {\n  name = \"orders\"\n}\n";
+    let types = ["aws_sns_topic", "aws_sqs_queue", "aws_cloudwatch_log_group", "aws_ecr_repository"];
+    let files =
+        types.map(|ty| (format!("{ty}/main.tf"), format!("resource \"{ty}\" \"a\" {{\n  name = \"orders\"\n}}\n")));
     let prompts = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/prompts");
     let rules = ["CKV_AWS_26", "CKV_AWS_27", "CKV_AWS_158", "CKV_AWS_136"];
     let manifests = ["1", "3"].map(|parallel| {
         let dir = tempfile::tempdir().unwrap();
-        common::write(dir.path(), &[("main.tf", module)]);
+        common::write(dir.path(), &files.each_ref().map(|(path, text)| (path.as_str(), text.as_str())));
         let mut args = vec!["fix", "--prompts", prompts, "--effort", "low", "--parallel", parallel];
         args.extend(rules.iter().flat_map(|rule| ["--rule", rule]));
         let output = caulk(dir.path(), &args);
