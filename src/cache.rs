@@ -6,6 +6,7 @@
 //! CACHE/models/NAME/FILE.gguf      beside them NAME.toml: manifests of the user's own
 //! CACHE/downloads/                 partial and intermediate files; may be deleted at any time
 //! CACHE/wishes/                    what rules want, by scanner version
+//! CACHE/prefixes/                  what models made of the turns that all chats open with; may be deleted
 //! CACHE/stamps/                    sha256 of files that were hashed before, by size and modification time
 //! CACHE/setup.lock
 //! ```

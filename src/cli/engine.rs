@@ -46,7 +46,8 @@ pub struct Options {
     /// Sample every answer at this temperature; without, the first ones are the likeliest
     #[arg(long, value_name = "T", value_parser = temperature)]
     pub temperature: Option<f64>,
-    /// Answers that the model writes at once, at most; what comes out is the same [default: 4 on a CPU, 16 on a GPU]
+    /// Answers that the model writes at once, at most, of different modules. With the CPU's own kernels what comes out is the
+    /// same; elsewhere sums may be rounded otherwise [default: 4 with these, else 1]
     #[arg(long, value_name = "N")]
     pub parallel: Option<NonZeroUsize>,
     /// Also have terraform plan in initialised modules, with your own settings, which may call your cloud; a fix that would
@@ -156,7 +157,7 @@ impl<'a> Engine<'a> {
                     architecture: model.config().architecture.name().to_owned(),
                     device: model::device_name(model.device()),
                 };
-                let usual = if model.device().is_cpu() { 4 } else { 16 };
+                let usual = if model.is_packed() { 4 } else { 1 };
                 let lanes = options.parallel.map_or(usual, NonZeroUsize::get);
                 let prefixes = Prefixes::new(cache.prefixes_dir(), identity.sha256.clone());
                 let writer = LocalModel::new(&model, identity, lanes);

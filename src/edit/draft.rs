@@ -163,7 +163,15 @@ impl<'a> Draft<'a> {
     pub fn make_block(&mut self, path: &[usize], key: &str) -> Result<(), MergeError> {
         let Some((_, slot)) = self.locate(path, &[key]) else { return Ok(()) };
         let Some(assignment) = &slot.assignment else { return Ok(()) };
-        self.apply(&[TextEdit::replace(assignment.key_end..assignment.value.start, " ")])
+        let text = self.text();
+        let (between, object) = (&text[assignment.key_end..assignment.value.start], &text[assignment.value.clone()]);
+        // A comment between would be lost, and items between commas are no block's.
+        let is_plain = between.chars().all(|c| c.is_whitespace() || c == '=');
+        let is_body = SourceFile::parse(RelPath::default(), format!("{key} {object}\n").into_bytes()).is_ok();
+        match is_plain && is_body {
+            true => self.apply(&[TextEdit::replace(assignment.key_end..assignment.value.start, " ")]),
+            false => Err(MergeError::Ambiguous(format!("`{key}` is an attribute here: write `{key} = …`"))),
+        }
     }
 
     /// Adds a nested block to a body.

@@ -179,4 +179,10 @@ fn where_the_schema_has_a_block_an_object_becomes_one() {
     let after = merged.changeset.apply(&before).unwrap();
     assert_eq!(after.file(&main_tf()).unwrap().text(), text("versioning {"));
     assert!(matches!(merge(&before, &main_tf(), &target, None, answer), Err(MergeError::Ambiguous(_))));
+    // Items between commas, and comments that would be lost, are left as they are.
+    for other in ["versioning = { enabled = false, x = 1 }", "versioning = /* off */ {\n    enabled = false\n  }"] {
+        let before = tree(dir.path(), &format!("resource \"google_storage_bucket\" \"a\" {{\n  {other}\n}}\n"));
+        let merged = merge(&before, &main_tf(), &target, schema.as_ref(), answer);
+        assert!(matches!(merged, Err(MergeError::Ambiguous(_))), "{other}: {merged:?}");
+    }
 }

@@ -193,8 +193,8 @@ pub fn run(
                 if !work[index].is_open() {
                     continue;
                 }
-                let begun = Instant::now();
                 ahead.look(&work[index..], &inputs, &mut prover, writer, effort)?;
+                let begun = Instant::now();
                 let item = &mut work[index];
                 one(item, &inputs, &mut prover, writer, effort, &task)?;
                 item.seconds += begun.elapsed().as_secs_f64();

@@ -173,10 +173,11 @@ impl<'m> LocalModel<'m> {
 
     /// Reads it, once.
     fn begin(&mut self) -> Result<(), WriteError> {
-        match self.beginning.take() {
-            Some((tokens, prefixes)) => Ok(prefixes.begin(&mut self.sessions[0], &tokens)?),
-            None => Ok(()),
+        if let Some((tokens, prefixes)) = &self.beginning {
+            prefixes.begin(&mut self.sessions[0], tokens)?;
+            self.beginning = None;
         }
+        Ok(())
     }
 }
 

@@ -155,7 +155,7 @@ impl Typed<'_> {
 
     /// A text of a new block: written out, or what is called as it is. That anything else is a text too is no reason to take it.
     fn text_called(&mut self, attribute: &str, depth: usize) -> String {
-        if is_open(attribute) {
+        if may_name_anything(attribute) {
             return self.text("STRING", depth);
         }
         let called = self.references.inputs(&[attribute]).into_iter().chain(self.references.likely(attribute));
@@ -229,7 +229,7 @@ impl Typed<'_> {
 }
 
 /// Whether an attribute may hold what anything is called by, as far as its words say.
-fn is_open(attribute: &str) -> bool {
+fn may_name_anything(attribute: &str) -> bool {
     attribute.split('_').all(|word| OPEN_WORDS.contains(&word)) || matches!(attribute, "value" | "values")
 }
 

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::pattern::pattern;
+use crate::rules::ENDS;
 
 use super::hcl::quote;
 use super::literals::failing;
@@ -20,8 +21,9 @@ const RANGES: &str =
     r#"/"(10\.0\.0\.0\/8|10\.[0-9]{1,2}\.0\.0\/16|172\.16\.0\.0\/12|192\.168\.0\.0\/16|192\.168\.[0-9]{1,2}\.0\/24)"/"#;
 const LOCAL_RANGES: &str = r#"/"fd[0-9a-f]{2}:[0-9a-f]{4}:[0-9a-f]{4}::\/48"/"#;
 
-/// The first and the last address of a range that is told by both; a private range until a person says which it is.
-const ENDS: [(&str, &str); 2] = [("start_ip_address", "10.0.0.0"), ("end_ip_address", "10.0.0.255")];
+/// The first and the last address of a private range, where both are to be told until a person says which they are.
+const FIRST: &str = "10.0.0.0";
+const LAST: &str = "10.0.0.255";
 
 /// How many others a list may hold beside those that stand in it: lists of made-up ranges have no end.
 const OTHERS: usize = 3;
@@ -41,8 +43,11 @@ pub(super) fn is_of_ranges(attribute: &str) -> bool {
 
 /// The other end of the range that an attribute tells one end of.
 pub(super) fn other_end(attribute: &str) -> Option<&'static str> {
-    let is_end = ENDS.iter().any(|(end, _)| *end == attribute);
-    ENDS.iter().map(|(end, _)| *end).find(|end| is_end && *end != attribute)
+    ENDS.iter().find_map(|(start, end)| match attribute {
+        _ if attribute == *start => Some(*end),
+        _ if attribute == *end => Some(*start),
+        _ => None,
+    })
 }
 
 /// Whether an attribute names principals of Google's.
@@ -64,8 +69,9 @@ impl Typed<'_> {
                 one.push("\"\\\"VirtualNetwork\\\"\"".to_owned());
             }
             references.inputs(&RANGES_INPUTS)
-        } else if let Some((_, address)) = ENDS.iter().find(|(end, _)| *end == attribute) {
-            one.push(quote(&quote(address)));
+        } else if other_end(attribute).is_some() {
+            let is_first = ENDS.iter().any(|(start, _)| *start == attribute);
+            one.push(quote(&quote(if is_first { FIRST } else { LAST })));
             references.inputs(&[attribute])
         } else if is_of_members(attribute, references.ty()) {
             let accounts = references.of_type("google_service_account", "member")?;
@@ -104,10 +110,13 @@ impl Typed<'_> {
     }
 }
 
-/// Whether a text is a range of some addresses, or one principal (Google Cloud, "Principal identifiers").
+/// Whether a text is an address or a range of some, or one principal (Google Cloud, "Principal identifiers").
 fn is_somebody(text: &str) -> bool {
-    match text.split_once('/') {
-        Some((ip, prefix)) if ip.parse::<IpAddr>().is_ok() => prefix.parse::<u8>().is_ok_and(|prefix| prefix > 0),
+    let (ip, prefix) = text.split_once('/').map_or((text, None), |(ip, prefix)| (ip, Some(prefix)));
+    match (ip.parse::<IpAddr>(), prefix) {
+        (Ok(ip), None) => !ip.is_unspecified(),
+        // Half of all addresses is nobody in particular.
+        (Ok(ip), Some(prefix)) => prefix.parse::<u8>().is_ok_and(|p| p > 7 && p <= if ip.is_ipv4() { 32 } else { 128 }),
         _ => text.split_once(':').is_some_and(|(kind, _)| ["group", "serviceAccount", "user"].contains(&kind)),
     }
 }

@@ -71,9 +71,12 @@ pub fn together<'m, T: Send>(
         let handles: Vec<_> = sessions
             .iter_mut()
             .enumerate()
-            .map(|(index, session)| {
+            .map(|(index, session)| (index, session, Member(batch)))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|(index, session, member)| {
                 scope.spawn(move || {
-                    let _member = Member(batch);
+                    let _member = member;
                     let mut joined = Session::joined(model, session.take(), batch);
                     let result = work(index, &mut joined);
                     session.put(joined.take());
@@ -106,7 +109,7 @@ impl Batch<'_> {
     /// vocabulary are wanted behind one of them, `row` says behind which: they take the network's largest matrix.
     ///
     /// # Errors
-    /// As of [`Network::hidden`]; the cache is then as before.
+    /// As of [`Network::hidden`]; the cache is then as before, but after a panic of another session it is empty.
     pub(super) fn run(&self, tokens: &[u32], cache: &mut Cache, row: Option<usize>) -> Result<Output, ModelError> {
         let mut state = self.lock();
         let ticket = state.tickets;
@@ -135,9 +138,8 @@ impl Batch<'_> {
     }
 
     fn pass(&self, mut waiting: Vec<Waiting>) -> Vec<(usize, Done)> {
-        // The same work in the same order, whoever came first.
-        waiting.sort_by_key(|it| it.ticket);
         let mut runs: Vec<_> = waiting.iter_mut().map(|Waiting { tokens, cache, .. }| Run { tokens, cache }).collect();
+        let lens: Vec<usize> = runs.iter().map(|run| run.cache.len()).collect();
         let hidden = self.network.hidden_all(&mut runs);
         match hidden.and_then(|hidden| self.outputs(&waiting, &hidden)) {
             Ok(outputs) => {
@@ -147,7 +149,10 @@ impl Batch<'_> {
             // Each gets its own error, if it has one.
             Err(_) => waiting
                 .into_iter()
-                .map(|mut it| {
+                .zip(lens)
+                .map(|(mut it, len)| {
+                    // The pass itself may have gone well, and only what came after it not.
+                    it.cache.truncate(len);
                     let hidden = self.network.hidden(&it.tokens, &mut it.cache);
                     let output = hidden.and_then(|hidden| self.outputs(std::slice::from_ref(&it), &hidden));
                     let output = output.and_then(|outputs| {
@@ -156,6 +161,9 @@ impl Batch<'_> {
                             .next()
                             .ok_or_else(|| candle_core::Error::msg("a pass gave no output").into())
                     });
+                    if output.is_err() {
+                        it.cache.truncate(len);
+                    }
                     (it.ticket, Done { cache: it.cache, output })
                 })
                 .collect(),

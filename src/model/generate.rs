@@ -104,6 +104,11 @@ impl<'m> Session<'m> {
         self.memory = memory;
     }
 
+    /// Whether its model runs on the CPU's own kernels.
+    pub(super) fn is_packed(&self) -> bool {
+        self.model.is_packed()
+    }
+
     /// How many of these tokens it has run already, from the first on.
     pub fn common(&self, tokens: &[u32]) -> usize {
         self.memory.tokens.iter().zip(tokens).take_while(|(run, token)| run == token).count()

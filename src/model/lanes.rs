@@ -16,6 +16,20 @@ pub trait Kernel {
     fn run(self) -> Self::Output;
 }
 
+/// The instructions that [`run`] takes on this CPU, in a word.
+pub fn instructions() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+            return "avx512";
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return "avx2";
+        }
+    }
+    "any"
+}
+
 /// Runs a kernel with the instructions that this CPU has.
 #[cfg(target_arch = "x86_64")]
 pub fn run<K: Kernel>(kernel: K) -> K::Output {

@@ -123,6 +123,11 @@ impl Model {
         self.network.device()
     }
 
+    /// Whether it runs on the CPU's own kernels: what comes out then does not depend on what runs beside it.
+    pub fn is_packed(&self) -> bool {
+        matches!(self.network, Network::Packed(_))
+    }
+
     /// Wall time of [`Model::load`], seconds.
     pub fn load_seconds(&self) -> f64 {
         self.load_seconds

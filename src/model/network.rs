@@ -143,6 +143,14 @@ impl Network {
 }
 
 impl Cache {
+    /// Positions in it.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Packed(cache) => cache.len(),
+            Self::Candle(cache) => cache.len(),
+        }
+    }
+
     /// A cache that goes on from here by itself.
     ///
     /// # Errors

@@ -10,11 +10,13 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
 use super::Session;
 use super::network::Cache;
+use super::{lanes, packed};
 use crate::digest::hex;
 
 /// What a file begins with. Another number stands for another layout.
@@ -47,11 +49,15 @@ impl Prefixes {
         let path = self.dir.join(format!("{}.{ENDING}", self.name(tokens)));
         if let Ok(cache) = read(&path, session, tokens.len()) {
             session.begin(cache, tokens);
+            // Which ones are used tells which ones are kept.
+            drop(File::options().append(true).open(&path).and_then(|file| file.set_modified(SystemTime::now())));
             return Ok(());
         }
         session.prefill_tokens(tokens)?;
-        // It is only a matter of time.
-        drop(self.keep(&path, session, tokens.len()));
+        if session.is_packed() {
+            // It is only a matter of time.
+            drop(self.keep(&path, session, tokens.len()));
+        }
         Ok(())
     }
 
@@ -59,8 +65,10 @@ impl Prefixes {
         let mut hash = Sha256::new();
         hash.update(FORMAT);
         hash.update(self.model.as_bytes());
-        // Sums are in another order where vectors have another length.
-        hash.update([u8::from(is_wide())]);
+        // Sums are in another order where vectors have another length, or the kernels are others.
+        hash.update(env!("CARGO_PKG_VERSION").as_bytes());
+        hash.update(lanes::instructions().as_bytes());
+        hash.update(packed::instructions().as_bytes());
         tokens.iter().for_each(|token| hash.update(token.to_le_bytes()));
         hex(&hash.finalize())
     }
@@ -80,7 +88,7 @@ impl Prefixes {
         self.tidy()
     }
 
-    /// Takes out the oldest files.
+    /// Takes out those that were not used for longest.
     fn tidy(&self) -> io::Result<()> {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(&self.dir)? {
@@ -107,18 +115,6 @@ fn read(path: &Path, session: &Session<'_>, positions: usize) -> io::Result<Cach
         true => Ok(cache),
         false => Err(io::ErrorKind::InvalidData.into()),
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn is_wide() -> bool {
-    is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vnni")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn is_wide() -> bool {
-    false
 }
 
 /// A reader or writer that hashes what goes through it.

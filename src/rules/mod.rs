@@ -26,7 +26,7 @@ pub use cache::{WishesError, house, wishes};
 pub use house::House;
 pub use kin::kin;
 pub use text::names_of;
-pub use wanted::{Alternatives, At, Explored, Must, RANGES, TRAFFIC, Wanted};
+pub use wanted::{Alternatives, At, ENDS, Explored, Must, RANGES, TRAFFIC, Wanted};
 pub use ways::{Companion, Surroundings, Way};
 
 /// What a rule wants.

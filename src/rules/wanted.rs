@@ -37,6 +37,8 @@ pub const RANGES: [&str; 11] = [
     "source_address_prefixes",
     "source_ranges",
 ];
+/// Attributes that tell such a range by its first and its last address.
+pub const ENDS: [(&str, &str); 2] = [("start_ip_address", "end_ip_address"), ("start_ip", "end_ip")];
 /// Attributes that say which thing a block is.
 const NAMES: [&str; 3] = ["name", "id", "key"];
 

@@ -100,6 +100,15 @@ fn able(_: usize) -> bool {
     false
 }
 
+/// The instructions that products take on this CPU, in a word.
+pub fn instructions() -> &'static str {
+    match () {
+        () if able(16) => "avx512vnni",
+        () if able(8) => "avx2",
+        () => "none",
+    }
+}
+
 impl Packed {
     /// Packs a matrix. `None` when it is of a kind or width, or the CPU is one, that there is no kernel for.
     ///

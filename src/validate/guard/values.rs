@@ -183,9 +183,10 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
         if is_over(name, text) {
             refuse(format!("{text:?} lies in the past"));
         }
+        // A name may be the label in the cloud's own spelling, as far as that is the module's word and not the answer's.
         let called_so = |found: &str| {
-            let label = addr.labels.last().map(|label| label.to_ascii_lowercase());
-            label.is_some_and(|label| label.contains(&found.to_ascii_lowercase()))
+            let label = addr.labels.last().filter(|label| naming::holds_name(name) && known(label));
+            label.is_some_and(|label| label.to_ascii_lowercase().contains(&found.to_ascii_lowercase()))
         };
         let example = || EXAMPLE.find(text).filter(|found| !known(found.as_str()) && !called_so(found.as_str()));
         if let Some(found) = PLACEHOLDER.find(text).or_else(example) {
