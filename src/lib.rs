@@ -9,6 +9,7 @@
 //! ARCHITECTURE.md says what each file does and which invariants hold between them.
 
 // Ground that every stage stands on.
+mod addresses;
 pub mod digest;
 pub mod exit;
 pub mod interrupt;

@@ -126,7 +126,7 @@ pub struct GenStats {
     pub drafted_tokens: usize,
     /// Of these, right.
     pub accepted_tokens: usize,
-    /// Prefill wall time, seconds.
+    /// Prefill wall time, seconds. Of answers that are written at once the times overlap, here and below.
     pub prefill_s: f64,
     /// Decode wall time, seconds.
     pub decode_s: f64,

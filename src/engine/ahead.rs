@@ -1,9 +1,9 @@
 //! Answers that are written before their finding's turn, several at once: a pass of the model over several costs little more
 //! than over one.
 //!
-//! In: the findings that are to come, of which the first of each module is taken. Out: nothing but what the writer then knows. The order of the findings stays what it is,
-//! and so does every outcome: when its turn comes, a finding asks as ever, and only where that is the same question as was asked
-//! ahead its answer is there already.
+//! In: the findings that are to come, of which the first of each module is taken. Out: which of them were asked about; the rest
+//! is what the writer then knows. The order of the findings stays what it is, and so does every outcome: when its turn comes, a
+//! finding asks as ever, and only where that is the same question as was asked ahead its answer is there already.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ pub(super) struct Ahead {
 
 impl Ahead {
     /// Has the first answers to the next findings of different modules written, where that of the first of them is not there
-    /// yet.
+    /// yet. Gives the ids of the findings that were asked about.
     ///
     /// # Errors
     /// When a finding cannot be prepared. What the writer runs into is told when a finding's turn comes.
@@ -32,11 +32,11 @@ impl Ahead {
         prover: &mut Prover,
         writer: &mut dyn Writer,
         effort: &Effort,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Vec<String>, EngineError> {
         let lanes = writer.lanes();
         let is_asked = |item: &Work| self.asked.contains(&item.located.finding.id) || !item.attempts.is_empty();
         if lanes < 2 || work.first().is_none_or(is_asked) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         // What is asked next in a module depends on what became of it before: a fix may add blocks that others then name.
         let mut modules = BTreeSet::new();
@@ -52,12 +52,12 @@ impl Ahead {
                 questions.push(asked);
             }
         }
-        self.asked.extend(ids);
+        self.asked.extend(ids.iter().cloned());
         if questions.len() > 1 {
             let asks: Vec<Ask<'_>> = questions.iter().map(|asked| first(asked, inputs, effort)).collect();
             writer.ahead(&asks);
         }
-        Ok(())
+        Ok(ids)
     }
 }
 

@@ -193,7 +193,13 @@ pub fn run(
                 if !work[index].is_open() {
                     continue;
                 }
-                ahead.look(&work[index..], &inputs, &mut prover, writer, effort)?;
+                let begun = Instant::now();
+                let asked = ahead.look(&work[index..], &inputs, &mut prover, writer, effort)?;
+                // What several took together is shared out among them.
+                let share = begun.elapsed().as_secs_f64() / asked.len().max(1) as f64;
+                for item in work.iter_mut().filter(|item| asked.contains(&item.located.finding.id)) {
+                    item.seconds += share;
+                }
                 let begun = Instant::now();
                 let item = &mut work[index];
                 one(item, &inputs, &mut prover, writer, effort, &task)?;

@@ -190,14 +190,8 @@ impl Writer for LocalModel<'_> {
         self.begin()?;
         // What is asked again goes on from where it was asked first.
         let tokens = self.model.tokens(&prompt);
-        let (mut best, mut most) = (0, 0);
-        for (index, session) in self.sessions.iter().enumerate() {
-            let common = session.common(&tokens);
-            if common > most {
-                (best, most) = (index, common);
-            }
-        }
-        if best > 0 {
+        let common = |(_, session): &(usize, &Session<'_>)| session.common(&tokens);
+        if let Some((best, _)) = self.sessions.iter().enumerate().rev().max_by_key(common) {
             self.sessions.swap(0, best);
         }
         generate(&mut self.sessions[0], prompt, request)
@@ -395,4 +389,72 @@ fn turns_as_text(turns: &[ChatTurn]) -> String {
 /// Tokens by the rule of thumb of four bytes each.
 fn about_tokens(text: &str) -> usize {
     text.len().div_ceil(4)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use candle_core::Device;
+
+    use super::*;
+    use crate::grammar::{Names, Scope, Shapes, compile};
+    use crate::knowledge::Knowledge;
+    use crate::model::fixture::written;
+    use crate::rules::House;
+    use crate::schema::Schemas;
+    use crate::source::{RelPath, SourceFile};
+
+    fn grammar() -> Grammar {
+        let module = "resource \"aws_sqs_queue\" \"a\" {\n  name = \"orders\"\n}\n";
+        let file = SourceFile::parse(RelPath::default(), module.as_bytes().to_vec()).unwrap();
+        let scope = Scope {
+            target: file.body().blocks().next().unwrap(),
+            names: Names::default(),
+            companion_types: BTreeSet::new(),
+            schemas: Schemas::embedded(),
+            ways: Vec::new(),
+            found: Vec::new(),
+            house: Arc::new(House::of(&[])),
+            knowledge: Arc::new(Knowledge::default()),
+            shapes: Shapes::default(),
+            supposed: None,
+        };
+        compile(scope).unwrap()
+    }
+
+    #[test]
+    fn what_was_written_ahead_is_taken_where_the_request_is_the_same() {
+        let (_folder, path) = written("qwen2");
+        let model = Model::load(&path, &Device::Cpu).unwrap();
+        let grammar = grammar();
+        let chats = ["one", "another", "a third"].map(|text| [ChatTurn::new(Role::User, text.to_owned())]);
+        let request = |chat: usize, max_tokens| WriteRequest {
+            finding: "f",
+            number: 1,
+            turns: &chats[chat],
+            grammar: &grammar,
+            language: &grammar,
+            sampling: Sampling::Greedy,
+            max_tokens,
+        };
+        let mut plain = LocalModel::new(&model, ModelIdentity::default(), 1);
+        let alone: Vec<String> = (0..3).map(|chat| plain.write(&request(chat, 12)).unwrap().text).collect();
+
+        let folder = tempfile::tempdir().unwrap();
+        let prefixes = Prefixes::new(folder.path().to_owned(), String::new());
+        let writer = LocalModel::new(&model, ModelIdentity::default(), 3);
+        let mut writer = writer.opening(&[], prefixes).unwrap();
+        let request = &request;
+        let asks: Vec<Ask<'_>> =
+            (0..2).map(|chat| Box::new(move |w: &mut dyn Writer| drop(w.write(&request(chat, 12)))) as _).collect();
+        writer.ahead(&asks);
+        assert_eq!(writer.ahead.len(), 2);
+        writer.write(&request(0, 9)).unwrap();
+        assert_eq!(writer.ahead.len(), 2, "it is another request");
+        let texts: Vec<String> = (0..3).map(|chat| writer.write(&request(chat, 12)).unwrap().text).collect();
+        assert_eq!(texts, alone);
+        assert!(writer.ahead.is_empty(), "each is taken once");
+    }
 }

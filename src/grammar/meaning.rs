@@ -161,8 +161,7 @@ impl Typed<'_> {
         let called = self.references.inputs(&[attribute]).into_iter().chain(self.references.likely(attribute));
         let heads = called.chain(self.references.same(attribute)).collect::<Vec<_>>().join("|");
         let reference = if heads.is_empty() { String::new() } else { format!(" | {}", self.reference(&heads)) };
-        let document = self.anything(depth);
-        format!("STRING{reference} | \"jsonencode(\" {document} \")\"")
+        self.or_document(&format!("STRING{reference}"), depth)
     }
 
     /// The references of a regular expression.

@@ -139,3 +139,19 @@ fn a_list_that_means_blocks_names_them() {
         assert!(!accepts(&grammar, &answer(ids)), "{ids}");
     }
 }
+
+#[test]
+fn a_new_block_refers_to_what_its_attributes_are_called_by() {
+    let module = "resource \"aws_s3_bucket\" \"a\" {\n}\nresource \"aws_s3_bucket\" \"logs\" {\n}\n";
+    let grammar = way_over("aws_s3_bucket_logging", "aws_s3_bucket", module);
+    let answer = |prefix: &str| {
+        format!(
+            "resource \"aws_s3_bucket\" \"a\" {{\n}}\n\nresource \"aws_s3_bucket_logging\" \"a\" {{\n  bucket = aws_s3_bucket.a.id\n  \
+             target_bucket = aws_s3_bucket.logs.bucket\n  target_prefix = {prefix}\n}}"
+        )
+    };
+    assert!(accepts(&grammar, &answer("\"log/\"")));
+    for other in ["aws_s3_bucket.logs.bucket_prefix", "aws_s3_bucket.a.region"] {
+        assert!(!accepts(&grammar, &answer(other)), "{other}");
+    }
+}

@@ -396,9 +396,14 @@ impl<'a> Typed<'a> {
 
     /// A text: what the terminal allows between quotes, a reference, a document.
     pub(super) fn text(&mut self, quoted: &str, depth: usize) -> String {
-        let document = self.anything(depth);
         let reference = self.references.terminal(Class::Text).map(|t| format!(" | {t}")).unwrap_or_default();
-        format!("{quoted}{reference} | \"jsonencode(\" {document} \")\"")
+        self.or_document(&format!("{quoted}{reference}"), depth)
+    }
+
+    /// One of some texts, or a document.
+    pub(super) fn or_document(&mut self, texts: &str, depth: usize) -> String {
+        let document = self.anything(depth);
+        format!("{texts} | \"jsonencode(\" {document} \")\"")
     }
 
     /// The texts of a terminal but for these, and for those that differ from others by blanks alone.

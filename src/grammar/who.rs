@@ -3,11 +3,11 @@
 //!
 //! In: the attribute, and what the module has. Out: an expression for one such value.
 
-use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::addresses::range;
 use crate::pattern::pattern;
 use crate::rules::ENDS;
 
@@ -110,13 +110,13 @@ impl Typed<'_> {
     }
 }
 
+/// The shortest prefix of somebody: shorter ones are of nobody in particular: `0.0.0.0/1` is half of all addresses.
+const WIDEST: u8 = 8;
+
 /// Whether a text is an address or a range of some, or one principal (Google Cloud, "Principal identifiers").
 fn is_somebody(text: &str) -> bool {
-    let (ip, prefix) = text.split_once('/').map_or((text, None), |(ip, prefix)| (ip, Some(prefix)));
-    match (ip.parse::<IpAddr>(), prefix) {
-        (Ok(ip), None) => !ip.is_unspecified(),
-        // Half of all addresses is nobody in particular.
-        (Ok(ip), Some(prefix)) => prefix.parse::<u8>().is_ok_and(|p| p > 7 && p <= if ip.is_ipv4() { 32 } else { 128 }),
-        _ => text.split_once(':').is_some_and(|(kind, _)| ["group", "serviceAccount", "user"].contains(&kind)),
+    match range(text) {
+        Some((ip, prefix)) => !ip.is_unspecified() && prefix >= WIDEST,
+        None => text.split_once(':').is_some_and(|(kind, _)| ["group", "serviceAccount", "user"].contains(&kind)),
     }
 }

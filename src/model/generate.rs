@@ -271,7 +271,7 @@ impl<'m> Session<'m> {
 
     /// Cuts the cache back to what it has in common with `tokens`, at most `most` of them.
     fn keep_common(&mut self, tokens: &[u32], most: usize) -> usize {
-        let common = self.memory.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count().min(most);
+        let common = self.common(tokens).min(most);
         self.memory.tokens.truncate(common);
         self.memory.cache.truncate(common);
         self.memory.outputs = None;

@@ -37,7 +37,7 @@ mod speed;
 mod tokenizer;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

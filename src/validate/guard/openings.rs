@@ -5,11 +5,11 @@
 //! may stay open: the scanners judge that.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::addresses::range;
 use crate::pattern::pattern;
 use crate::rules::{RANGES, TRAFFIC};
 use crate::source::{Attribute, Block, BlockAddr, Body, Item, SourceFile};
@@ -90,8 +90,7 @@ fn lets_anybody_in(file: &SourceFile, attribute: &Attribute) -> bool {
 
 /// Whether a text stands for anybody.
 fn is_anybody(text: &str) -> bool {
-    let all_addresses =
-        text.split_once('/').is_some_and(|(ip, prefix)| prefix.parse::<u8>() == Ok(0) && ip.parse::<IpAddr>().is_ok());
+    let all_addresses = range(text).is_some_and(|(_, prefix)| prefix == 0);
     // Google's may stand in a list that is written as a text.
     let called = |all: &str| all.eq_ignore_ascii_case(text) || all.starts_with("all") && text.contains(all);
     all_addresses || text.starts_with("AzureCloud.") || ANYBODY.iter().any(|all| called(all))

@@ -10,7 +10,7 @@ use crate::source::{BlockAddr, Body};
 use super::{Change, Guarded};
 
 /// As many addresses as a network of a private range usually has (RFC 1918, a prefix of 16 bits).
-const MOST: u64 = 1 << 16;
+const MOST: i64 = 1 << 16;
 
 pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
     let dir = change.file.parent();
@@ -48,5 +48,5 @@ fn refusal(addr: &BlockAddr, before: Option<Span>, (first, last): Span) -> Optio
     if before.is_some_and(|before| count > width(before)) {
         return Some(format!("{told} are {count} addresses, more than before"));
     }
-    (count.unsigned_abs() > MOST).then(|| format!("{told} are {count} addresses: it stays open to most"))
+    (count > MOST).then(|| format!("{told} are {count} addresses: it stays open to more than one network"))
 }

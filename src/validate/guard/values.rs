@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::addresses::range;
 use crate::knowledge::Knowledge;
 use crate::naming;
 use crate::pattern::pattern;
@@ -223,7 +224,7 @@ fn ranges(addr: &BlockAddr, path: &str, value: &str, known: &dyn Fn(&str) -> boo
     let wrong = STRING
         .captures_iter(value)
         .map(|text| text[1].to_owned())
-        .find(|text| !text.contains("${") && !known(text) && !tag(text) && !is_range(text));
+        .find(|text| !text.contains("${") && !known(text) && !tag(text) && range(text).is_none());
     let inputs = ["each", "local", "module", "var"];
     let other =
         NAMED.captures_iter(value).find(|named| !inputs.contains(&&named[1]) && !OF_ADDRESSES.is_match(&named[2]));
@@ -232,19 +233,11 @@ fn ranges(addr: &BlockAddr, path: &str, value: &str, known: &dyn Fn(&str) -> boo
     }
 }
 
-/// Whether a text is an address, or a range of them.
-fn is_range(text: &str) -> bool {
-    let (ip, prefix) = text.split_once('/').map_or((text, None), |(ip, prefix)| (ip, Some(prefix)));
-    let Ok(ip) = ip.parse::<IpAddr>() else { return false };
-    let bits = if ip.is_ipv4() { 32 } else { 128 };
-    prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|prefix| prefix <= bits))
-}
-
 /// Whether a text has the form of an address, or of a range of them, and is none. Versions may have that form too.
 fn is_no_address(argument: &str, text: &str) -> bool {
     static FORM: LazyLock<Regex> =
         LazyLock::new(|| pattern(r"^\d+(\.\d+){3,}(/\d+)*$|^[0-9a-fA-F:]*::[0-9a-fA-F:]*(/\d+)*$"));
-    FORM.is_match(text) && !is_range(text) && !argument.contains("version")
+    FORM.is_match(text) && range(text).is_none() && !argument.contains("version")
 }
 
 /// Whether an argument that lists what is allowed holds wildcards and nothing else.
