@@ -283,7 +283,9 @@ class Explorer:
             old = dict(present[0]) if isinstance(present[0], dict) else {}
             texts = self.texts[:24]
             values = [*FLAGS, *texts]
-            return [old | {k: v} for k in texts for v in values if k != v][:400]
+            # Some want no more than that there is something.
+            any_entry = [] if old else [{TEXT: TEXT}]
+            return [*any_entry, *[old | {k: v} for k in texts for v in values if k != v][:400]]
         return []
 
     def less_and_more(self, old):
@@ -434,8 +436,9 @@ class Explorer:
         answers = []
         for before, last, kind, values in groups.values():
             try:
-                at = self.narrowed((*before, Change(last.path, values[0], last.at, last.new)))
-                changes = [self.told(change, [change.value], None, at) for change in before]
+                whole = (*before, Change(last.path, values[0], last.at, last.new))
+                at = self.narrowed(whole)
+                changes = [self.told_step(change, whole, at) for change in before]
                 answers.append([*changes, self.told(last, values, kind, at, tuple(before))])
             except Spent:
                 # Which blocks it means is not known, and in all of them it would change others as well.
@@ -457,6 +460,15 @@ class Explorer:
                 needed = fewer
         return needed
 
+    def told_step(self, change, whole, at):
+        """A step on the way to what passes: as it was tried, unless any text does as well there."""
+        told = self.told(change, [change.value], None, at)
+        if isinstance(change.value, str) and not isinstance(change, Inside):
+            other = Change(change.path, TEXT, change.at, change.new)
+            if self.passes([other if step is change else step for step in whole]):
+                return {key: value for key, value in told.items() if key != "values"} | {"must": "exist"}
+        return told
+
     def told(self, change, values, kind, at, before=()):
         told = {"path": list(change.path), "at": at, "new": change.new}
         if isinstance(change, Inside):
@@ -466,6 +478,8 @@ class Explorer:
         if values[0] is ABSENT:
             return told | {"must": "absent"}
         if values[0] is None:
+            return told | {"must": "exist"}
+        if values[0] == {TEXT: TEXT}:
             return told | {"must": "exist"}
         if isinstance(values[0], dict):
             # Maps are merged by key.
