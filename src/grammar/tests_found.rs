@@ -165,6 +165,21 @@ fn whoever_comes_already_may_go_on_and_few_others_come() {
 }
 
 #[test]
+fn what_holds_a_range_is_given_another_one_whatever_it_is_called() {
+    let database = "google_sql_database_instance";
+    let networks = |value: &str| {
+        format!(
+            "  settings {{\n    ip_configuration {{\n      authorized_networks {{\n        value = {value}\n      }}\n    }}\n  }}\n"
+        )
+    };
+    let path = "settings.ip_configuration.authorized_networks.value";
+    let grammar = other_than(database, &networks("\"0.0.0.0/0\""), path, json!(["0.0.0.0/0"]));
+    let answer = |value: &str| format!("resource \"{database}\" \"a\" {{\n{}}}", networks(value));
+    assert!(accepts(&grammar, &answer("\"10.0.0.0/8\"")));
+    assert!(!accepts(&grammar, &answer("\"0.0.0.0/0/0\"")) && !accepts(&grammar, &answer("\"internal\"")));
+}
+
+#[test]
 fn both_ends_of_a_range_are_moved_together() {
     let rule = "azurerm_mssql_firewall_rule";
     let own = "  start_ip_address = \"0.0.0.0\"\n  end_ip_address = \"255.255.255.255\"\n";

@@ -269,7 +269,7 @@ impl<'a> Typed<'a> {
     fn who_of(&mut self, name: &str, ty: &Type, depth: usize, form: &Form<'_>) -> Option<String> {
         match ty {
             _ if !self.references.given(name).is_empty() => None,
-            Type::String => self.who(name),
+            Type::String => self.who(name, form),
             Type::List(inner) | Type::Set(inner) if **inner == Type::String => self.whom(name, depth, form),
             _ => None,
         }

@@ -10,6 +10,7 @@ use regex::Regex;
 use crate::addresses::range;
 use crate::pattern::pattern;
 use crate::rules::ENDS;
+use crate::source::Attribute;
 
 use super::hcl::quote;
 use super::literals::failing;
@@ -41,6 +42,13 @@ pub(super) fn is_of_ranges(attribute: &str) -> bool {
         || ["cidrs", "_cidr_blocks", "_ip_ranges", "address_prefixes"].iter().any(|end| attribute.ends_with(end))
 }
 
+/// Whether what stands there is a range, or a list of some: the attribute is one of those then, whatever it is called.
+fn holds_ranges(attribute: &Attribute) -> bool {
+    let is_range = |text: &str| text.contains('/') && range(text).is_some();
+    let elements = attribute.literals().unwrap_or_default();
+    attribute.as_str().is_some_and(is_range) || elements.iter().any(|text| text.as_str().is_some_and(is_range))
+}
+
 /// The other end of the range that an attribute tells one end of.
 pub(super) fn other_end(attribute: &str) -> Option<&'static str> {
     ENDS.iter().find_map(|(start, end)| match attribute {
@@ -57,10 +65,11 @@ pub(super) fn is_of_members(attribute: &str, ty: &str) -> bool {
 
 impl Typed<'_> {
     /// One of those that an attribute names; `None` where it names neither addresses nor principals.
-    pub(super) fn who(&mut self, attribute: &str) -> Option<String> {
+    pub(super) fn who(&mut self, attribute: &str, form: &Form<'_>) -> Option<String> {
         let references: &References = self.references;
         let mut one: Vec<String> = Vec::new();
-        let inputs = if is_of_ranges(attribute) {
+        let stands = form.over.and_then(|body| body.attribute(attribute));
+        let inputs = if is_of_ranges(attribute) || stands.is_some_and(holds_ranges) {
             let ranges = if attribute.contains("ipv6") { LOCAL_RANGES } else { RANGES };
             one.push(self.terminal(ranges));
             let known = references.with_attributes(&OF_RANGES);
@@ -86,7 +95,7 @@ impl Typed<'_> {
 
     /// A list of those that an attribute names: of the ones that stand in it and are somebody, and of a few others.
     pub(super) fn whom(&mut self, attribute: &str, depth: usize, form: &Form<'_>) -> Option<String> {
-        let one = self.who(attribute)?;
+        let one = self.who(attribute, form)?;
         let failing = failing(form.must_be(attribute), attribute, form.over);
         let standing = form.over.and_then(|body| body.attribute(attribute)).and_then(|it| it.expr.as_array());
         let standing = standing.into_iter().flatten().filter_map(|it| it.as_str());
