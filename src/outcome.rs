@@ -184,6 +184,9 @@ pub struct Attempt {
     pub grammars: Vec<String>,
     /// The answer.
     pub answer: String,
+    /// What of it the fix holds, where the finding did not need all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
     /// Whether the answer ended by itself (not cut at the token limit).
     pub complete: bool,
     /// Blocks around the target that did not fit into the prompt.

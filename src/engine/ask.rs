@@ -529,6 +529,7 @@ pub(super) fn attempt(
 /// The reason that stands in the report: that of the last answer that was judged.
 pub(super) fn why_unfixed(attempts: &[Attempt], none: &str) -> String {
     let refused = |attempt: &Attempt| {
+        kept: None,
         let last = attempt.verdicts.last()?;
         match &last.judgement {
             Judgement::Reject { reasons } => Some(format!("{}: {}", last.gate.name(), reasons.join("; "))),

@@ -309,8 +309,16 @@ fn one(
             item.attempts.push(attempt);
             continue;
         }
-        let judged = match prover.judge(&question.case, &attempt.answer) {
-            Ok(judged) => judged,
+        // What the rule wants is not much; what was made up may be more than that.
+        let judged = match this.is_free() {
+            true => prover.judge_least(&question.case, &attempt.answer),
+            false => prover.judge(&question.case, &attempt.answer).map(|judged| (judged, None)),
+        };
+        let judged = match judged {
+            Ok((judged, kept)) => {
+                attempt.kept = kept;
+                judged
+            }
             // The scanner said that it failed on this candidate; it is well otherwise.
             Err(ProofError::Scanner(error @ ScannerError::Failed { .. })) => {
                 item.attempts.push(attempt);
@@ -320,7 +328,7 @@ fn one(
             Err(error) => return Err(error.into()),
         };
         attempt.verdicts = judged.verdicts;
-        let answer = attempt.answer.clone();
+        let answer = attempt.kept.as_ref().unwrap_or(&attempt.answer).clone();
         item.attempts.push(attempt);
         if let Some(fix) = judged.accepted {
             prover.review(fix, questions[this.question].guesses(this, &answer, &inputs.knowledge)?);

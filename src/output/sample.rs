@@ -73,6 +73,7 @@ fn attempt(number: usize, answer: &str, verdicts: Vec<Verdict>) -> Attempt {
         prompt: "<|im_start|>user\nfix it<|im_end|>\n".to_owned(),
         grammars: vec!["start: \"resource\"".to_owned()],
         answer: answer.to_owned(),
+        kept: None,
         complete: true,
         omitted: Vec::new(),
         stats: GenStats { prompt_tokens: 900, cached_tokens: 700, answer_tokens: 21, ..GenStats::default() },

@@ -1,7 +1,9 @@
 //! Proves fixes in a scratch copy, cheap gates first. The only place that constructs a [`VerifiedFix`].
 
+mod candidate;
 mod format;
 pub mod guard;
+mod least;
 mod module;
 mod plan;
 pub mod prover;
@@ -12,7 +14,8 @@ mod served;
 pub mod settle;
 mod terraform;
 
-pub use prover::{Case, Judged, ProofError, Prover, Tools};
+pub use candidate::Judged;
+pub use prover::{Case, ProofError, Prover, Tools};
 pub use scratch::{Scratch, Unit};
 pub use settle::{Sealed, Withdrawn};
 pub use terraform::Terraform;

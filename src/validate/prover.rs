@@ -1,34 +1,33 @@
 //! Proves candidates one after the other, each on top of those that were accepted before it.
 //!
-//! In: a finding and the model's answer. Out: verdicts, and, when all gates let it through, a pending fix that stays in
-//! the layered texts. [`super::settle`] asks the second scanner about all of them and seals what stands.
+//! Here is the state of that: the tree with all accepted fixes, and for each unit its scratch copy and what the scanners
+//! said of it. `candidate` judges one answer, and one that all gates let through stays in the layered texts;
+//! [`super::settle`] asks the second scanner about all of them and seals what stands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use crate::edit::layers::{FixId, LayeredTree};
-use crate::edit::merge::{self, Merged};
 use crate::finding::{Finding, Tool};
 use crate::knowledge::Knowledge;
-use crate::outcome::{Gate, Judgement, Verdict};
+use crate::outcome::Verdict;
 use crate::process::ProcessError;
-use crate::rules::{self, Alternatives, Explored};
+use crate::rules::Explored;
 use crate::scanner::checkov::{CheckovWorker, ScanRequest};
 use crate::scanner::explore::Exploration;
 use crate::scanner::trivy::Trivy;
 use crate::scanner::{CheckKey, ScannerError};
 use crate::schema::{self, Schemas};
-use crate::source::{BlockAddr, RelPath, ResourceAddr, SourceTree, references};
+use crate::source::{BlockAddr, RelPath, ResourceAddr, SourceTree};
 
+use super::module;
 use super::module::Module;
 use super::plan::{PlanVerdict, Planned};
 use super::rescan::{self, Keys, Passes};
-use super::schema as schema_gate;
 use super::scratch::{Scratch, Unit};
 use super::terraform::Terraform;
-use super::{format, guard, module};
 
 /// A proof that could not be made: nothing is known of the candidate then.
 #[derive(Debug, thiserror::Error)]
@@ -77,19 +76,6 @@ pub struct Case {
     pub unit: RelPath,
 }
 
-/// What became of a candidate.
-#[derive(Debug)]
-pub struct Judged {
-    /// The gates that ran.
-    pub verdicts: Vec<Verdict>,
-    /// The fix, when it was accepted.
-    pub accepted: Option<FixId>,
-    /// What would satisfy the rules that fail on the changed block only since the change: alternatives for each of them.
-    pub also: Vec<Alternatives>,
-    /// Whether it was refused for values that nobody can know from the module.
-    pub is_unknown: bool,
-}
-
 /// An accepted candidate that the second scanner has not seen.
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
@@ -117,7 +103,7 @@ pub(super) struct UnitState {
     /// Trivy's word on the unit with all accepted fixes; `None` when it was not asked since the last one.
     pub(super) trivy_current: Option<Keys>,
     /// The tools' schemas, and before them what the module's own providers say.
-    schemas: Schemas,
+    pub(super) schemas: Schemas,
     pub(super) validate: module::Baseline,
     /// What a plan of the unit as scanned says, or why there is none; `None` when it was not asked for.
     pub(super) planned: Option<Result<Planned, String>>,
@@ -226,187 +212,8 @@ impl Prover {
         self.pending[fix].review.extend(reasons);
     }
 
-    /// Judges an answer, cheap gates first; the first rejection ends it. An accepted one stays in the tree.
-    ///
-    /// # Errors
-    /// When a gate could not be asked though its tool is there.
-    pub fn judge(&mut self, case: &Case, answer: &str) -> Result<Judged, ProofError> {
-        let mut verdicts = Vec::new();
-        let schemas = self.schemas(case)?;
-        let Some((merged, after)) = self.merge(case, &schemas, answer, &mut verdicts) else {
-            return Ok(rejected(verdicts));
-        };
-        let keys = case.finding.hints.evaluated_keys.iter();
-        let inspected: Vec<String> = keys.map(|key| rules::names_of(key).join(".")).collect();
-        let change = guard::Change {
-            before: &self.tree,
-            after: &after,
-            file: &case.file,
-            target: &case.block,
-            companions: &merged.companions,
-            inspected: (case.finding.tool == Tool::Checkov).then_some(&inspected),
-            knowledge: &self.tools.knowledge,
-        };
-        let guarded = timed(&mut verdicts, Gate::Guardrails, || {
-            let guarded = guard::judge(&change);
-            Ok::<_, ProofError>((pass_or_reject(guarded.reasons.clone()), guarded))
-        })?;
-        if is_rejected(&verdicts) {
-            return Ok(Judged { is_unknown: guarded.only_unknown, ..rejected(verdicts) });
-        }
-        timed(&mut verdicts, Gate::Schema, || Ok::<_, ProofError>((schema_gate::judge(&schemas, &change), ())))?;
-        if is_rejected(&verdicts) {
-            return Ok(rejected(verdicts));
-        }
-        timed(&mut verdicts, Gate::Fmt, || {
-            let terraform = self.tools.terraform.as_ref();
-            let judged = format::judge(terraform, &self.tree, &after, &case.file, &case.block);
-            let judgement = module::or_unavailable(judged, |why| Judgement::Unavailable { why })?;
-            Ok::<_, ProofError>((judgement, ()))
-        })?;
-        if is_rejected(&verdicts) {
-            return Ok(rejected(verdicts));
-        }
-        self.unit(&case.unit)?;
-        let proven = self.prove_in_scratch(case, &after, &mut verdicts);
-        let keys = match proven {
-            Ok(Ok(keys)) => keys,
-            other => {
-                let explored = other
-                    .and_then(|refused| self.what_new_rules_want(case, &refused.err().unwrap_or_default(), &schemas));
-                self.show(&case.unit, self.tree.clone())?;
-                return Ok(Judged { also: explored?, ..rejected(verdicts) });
-            }
-        };
-        let fix = self.accept(case, merged, after, keys, verdicts.clone(), guarded.review)?;
-        Ok(Judged { verdicts, accepted: Some(fix), also: Vec::new(), is_unknown: false })
-    }
-
-    /// What the scratch copy's new findings want; none where one of them cannot be told.
-    fn what_new_rules_want(
-        &mut self,
-        case: &Case,
-        rules: &BTreeSet<String>,
-        schemas: &Schemas,
-    ) -> Result<Vec<Alternatives>, ProofError> {
-        let mut also = Vec::new();
-        let Some(schema) = schemas.of(&case.block) else { return Ok(also) };
-        for rule in rules {
-            match self.explore(case, rule, &schema)?.ways {
-                alternatives if alternatives.is_empty() => return Ok(Vec::new()),
-                alternatives => also.push(alternatives),
-            }
-        }
-        Ok(also)
-    }
-
-    fn merge(
-        &self,
-        case: &Case,
-        schemas: &Schemas,
-        answer: &str,
-        verdicts: &mut Vec<Verdict>,
-    ) -> Option<(Merged, SourceTree)> {
-        let start = Instant::now();
-        let schema = schemas.of(&case.block);
-        let merged = merge::merge(&self.tree, &case.file, &case.block, schema.as_ref(), answer);
-        let merged = merged.map_err(|error| error.to_string());
-        let applied = merged.and_then(|merged| {
-            let after = merged.changeset.apply(&self.tree).map_err(|e| e.to_string())?;
-            Ok((merged, after))
-        });
-        let (judgement, applied) = match applied {
-            Ok(applied) => (Judgement::Pass { note: None }, Some(applied)),
-            Err(reason) => (Judgement::Reject { reasons: vec![reason] }, None),
-        };
-        verdicts.push(Verdict { gate: Gate::Parse, judgement, took: start.elapsed() });
-        applied
-    }
-
-    /// Scans and validates the changed unit. When it is refused, the rules of Checkov that fail on the changed block only now
-    /// are told.
-    fn prove_in_scratch(
-        &mut self,
-        case: &Case,
-        after: &SourceTree,
-        verdicts: &mut Vec<Verdict>,
-    ) -> Result<Result<KeysByScanner, BTreeSet<String>>, ProofError> {
-        let wanted = self.wanted(case)?;
-        self.show(&case.unit, after.clone())?;
-        let start = Instant::now();
-        let keys = self.scan_shown(&case.unit, case.finding.tool)?;
-        let held = self.held(&case.unit);
-        let Some(unit) = self.units.get(&case.unit) else { return Ok(Err(BTreeSet::new())) };
-        let before = KeysByScanner { checkov: Some(unit.current.clone()), trivy: unit.trivy_current.clone() };
-        let reasons = before.compare(&keys, &wanted.union(&held).cloned().collect());
-        let judgement = match self.rescanner(case.finding.tool) {
-            _ if !reasons.is_empty() => Judgement::Reject { reasons },
-            Some(Tool::Checkov) => Judgement::Pass { note: None },
-            Some(tool) => {
-                Judgement::Pass { note: Some(format!("{tool} does not say what passes; it no longer fails")) }
-            }
-            None => Judgement::Unavailable {
-                why: format!("{} is not here to say whether {} passes now", case.finding.tool, case.finding.rule),
-            },
-        };
-        verdicts.push(Verdict { gate: Gate::Rescan, judgement, took: start.elapsed() });
-        if is_rejected(verdicts) {
-            return Ok(Err(before.new_on(&keys, case)));
-        }
-        let dir = case.unit.under(unit.scratch.root());
-        timed(verdicts, Gate::Validate, || {
-            let module = Module { dir: &dir, tree: after, folders: &unit.folders, schemas: &unit.schemas };
-            let judgement = module::judge(self.tools.terraform.as_ref(), &unit.validate, module)?;
-            Ok::<_, ProofError>((judgement, ()))
-        })?;
-        Ok(if is_rejected(verdicts) { Err(BTreeSet::new()) } else { Ok(keys) })
-    }
-
-    fn accept(
-        &mut self,
-        case: &Case,
-        merged: Merged,
-        after: SourceTree,
-        keys: KeysByScanner,
-        verdicts: Vec<Verdict>,
-        review: Vec<String>,
-    ) -> Result<FixId, ProofError> {
-        let wanted = self.wanted(case)?;
-        let refers_to = self.refers_to(case, &merged, &after);
-        let fix = self.pending.len();
-        self.layers.push(&self.base, fix, &merged.changeset).map_err(|e| io::Error::other(e.to_string()))?;
-        let mut closes = wanted.clone();
-        if let Some(unit) = self.units.get_mut(&case.unit) {
-            if let Some(checkov) = keys.checkov {
-                closes.extend(rescan::closed(&unit.current, &checkov));
-                unit.current = checkov;
-            }
-            unit.trivy_current = keys.trivy;
-        }
-        self.tree = after;
-        // Other units that hold the file no longer are what is known of them.
-        let dir = case.file.parent();
-        self.units.retain(|unit, state| *unit == case.unit || !state.folders.contains(&dir));
-        let companions = merged.companions;
-        let case = case.clone();
-        let pending = Pending { case, companions, verdicts, review, wanted, closes, refers_to, withdrawn: false };
-        self.pending.push(pending);
-        Ok(fix)
-    }
-
-    /// The earlier fixes whose companions this one names.
-    fn refers_to(&self, case: &Case, merged: &Merged, after: &SourceTree) -> BTreeSet<FixId> {
-        let dir = case.file.parent();
-        let blocks = merged.companions.iter().chain([&case.block]).filter_map(|addr| after.find(&dir, addr));
-        let named: BTreeSet<BlockAddr> = blocks.flat_map(|(_, block)| references(block)).collect();
-        let names = |fix: &Pending| {
-            !fix.withdrawn && fix.case.file.parent() == dir && fix.companions.iter().any(|c| named.contains(c))
-        };
-        self.pending.iter().enumerate().filter(|(_, fix)| names(fix)).map(|(id, _)| id).collect()
-    }
-
     /// What the accepted fixes of a unit closed: it must stay closed.
-    fn held(&self, dir: &RelPath) -> BTreeSet<CheckKey> {
+    pub(super) fn held(&self, dir: &RelPath) -> BTreeSet<CheckKey> {
         let here = self.pending.iter().filter(|fix| !fix.withdrawn && fix.case.unit == *dir);
         here.flat_map(|fix| fix.closes.iter().cloned()).collect()
     }
@@ -422,7 +229,7 @@ impl Prover {
     }
 
     /// The keys that must pass: the rule on the block, in whatever module path and instance it is scanned.
-    fn wanted(&mut self, case: &Case) -> Result<BTreeSet<CheckKey>, ProofError> {
+    pub(super) fn wanted(&mut self, case: &Case) -> Result<BTreeSet<CheckKey>, ProofError> {
         let tool = self.rescanner(case.finding.tool);
         self.unit(&case.unit)?;
         if tool == Some(Tool::Trivy) {
@@ -513,18 +320,26 @@ impl Prover {
     /// Scans what the unit's copy shows: with Checkov, and with Trivy where a finding of its kind is judged.
     pub(super) fn scan_shown(&mut self, dir: &RelPath, tool: Tool) -> Result<KeysByScanner, ProofError> {
         let Some(unit) = self.units.get(dir) else { return Ok(KeysByScanner::default()) };
-        let checkov = match &mut self.tools.checkov {
-            Some(worker) => Some(Keys::from(&worker.scan(&ScanRequest::all(unit.scratch.root()))?)),
-            None => None,
-        };
-        let trivy = match &self.tools.trivy {
-            Some(trivy) if matches!(tool, Tool::Trivy | Tool::Tfsec) => {
-                Some(Keys::from(&trivy.scan(unit.scratch.root())?))
-            }
-            _ => None,
-        };
-        Ok(KeysByScanner { checkov, trivy })
+        scan(unit.scratch.root(), self.tools.checkov.as_mut(), self.tools.trivy.as_ref(), tool)
     }
+}
+
+/// Scans a folder with Checkov, and with Trivy where a finding of its kind is judged.
+pub(super) fn scan(
+    root: &Path,
+    checkov: Option<&mut CheckovWorker>,
+    trivy: Option<&Trivy>,
+    tool: Tool,
+) -> Result<KeysByScanner, ProofError> {
+    let checkov = match checkov {
+        Some(worker) => Some(Keys::from(&worker.scan(&ScanRequest::all(root))?)),
+        None => None,
+    };
+    let trivy = match trivy {
+        Some(trivy) if matches!(tool, Tool::Trivy | Tool::Tfsec) => Some(Keys::from(&trivy.scan(root)?)),
+        _ => None,
+    };
+    Ok(KeysByScanner { checkov, trivy })
 }
 
 /// What the scanners that ran said of a unit.
@@ -536,7 +351,7 @@ pub(super) struct KeysByScanner {
 
 impl KeysByScanner {
     /// The rules of Checkov that fail on the case's block in `after` only.
-    fn new_on(&self, after: &Self, case: &Case) -> BTreeSet<String> {
+    pub(super) fn new_on(&self, after: &Self, case: &Case) -> BTreeSet<String> {
         let (Some(before), Some(after)) = (&self.checkov, &after.checkov) else { return BTreeSet::new() };
         let on_it = |key: &&CheckKey| {
             let block = key.resource.parse::<ResourceAddr>().ok().map(|addr| addr.block);
@@ -558,28 +373,4 @@ impl KeysByScanner {
         }
         reasons
     }
-}
-
-fn rejected(verdicts: Vec<Verdict>) -> Judged {
-    Judged { verdicts, accepted: None, also: Vec::new(), is_unknown: false }
-}
-
-fn is_rejected(verdicts: &[Verdict]) -> bool {
-    verdicts.last().is_some_and(|v| matches!(v.judgement, Judgement::Reject { .. }))
-}
-
-fn pass_or_reject(reasons: Vec<String>) -> Judgement {
-    if reasons.is_empty() { Judgement::Pass { note: None } } else { Judgement::Reject { reasons } }
-}
-
-fn timed<T, E>(
-    verdicts: &mut Vec<Verdict>,
-    gate: Gate,
-    ask: impl FnOnce() -> Result<(Judgement, T), E>,
-) -> Result<T, E> {
-    let start = Instant::now();
-    let (judgement, value) = ask()?;
-    let took: Duration = start.elapsed();
-    verdicts.push(Verdict { gate, judgement, took });
-    Ok(value)
 }
