@@ -38,6 +38,8 @@ pub(super) struct Question {
     related: String,
     title: String,
     wish: String,
+    /// What running the rule has shown, for answers that are held to it.
+    shown: String,
     grammar: Grammar,
     /// What the first answers are held to, one each, where the rule says what satisfies it.
     ways: Vec<Grammar>,
@@ -265,6 +267,7 @@ fn question(
     let dir = case.file.parent();
     let (_, block) = tree.find(&dir, &case.block).ok_or_else(|| format!("{} is no longer there", case.block))?;
     let supposed = schemas.of(&case.block).is_none();
+    let mut shown = crate::rules::shown(&found, WISH_CHARS);
     let scope = Scope {
         target: block,
         names: Names::of(tree, &dir),
@@ -290,7 +293,12 @@ fn question(
     };
     let mut wish = hinted.to_prompt(WISH_CHARS);
     let ty = case.block.resource_type().unwrap_or_default();
-    rules.knowledge.notes(&case.finding.rule, ty).for_each(|note| wish.extend(["\n", note]));
+    for note in rules.knowledge.notes(&case.finding.rule, ty) {
+        wish.extend(["\n", note]);
+        if !shown.is_empty() {
+            shown.extend(["\n", note]);
+        }
+    }
     let ways = grammar.ways();
     Ok(Question {
         case: case.clone(),
@@ -299,6 +307,7 @@ fn question(
         related,
         title,
         wish,
+        shown,
         grammar,
         ways,
         rank: 0,
@@ -445,7 +454,7 @@ pub(super) fn attempt(
     let turns = prompts.turns(&Ask {
         rule: &question.case.finding.rule,
         title: &question.title,
-        wish: &question.wish,
+        wish: if this.is_free() || question.shown.is_empty() { &question.wish } else { &question.shown },
         target: &question.target.text,
         related: &question.related,
         rejected: refusals,
@@ -520,6 +529,7 @@ pub(super) fn attempt(
         grammars,
         answer: written.text,
         complete: written.complete,
+        kept: None,
         omitted: question.target.omitted.clone(),
         stats: written.stats,
         verdicts: Vec::new(),
@@ -529,7 +539,6 @@ pub(super) fn attempt(
 /// The reason that stands in the report: that of the last answer that was judged.
 pub(super) fn why_unfixed(attempts: &[Attempt], none: &str) -> String {
     let refused = |attempt: &Attempt| {
-        kept: None,
         let last = attempt.verdicts.last()?;
         match &last.judgement {
             Judgement::Reject { reasons } => Some(format!("{}: {}", last.gate.name(), reasons.join("; "))),

@@ -25,7 +25,7 @@ use crate::finding::Finding;
 pub use cache::{WishesError, house, wishes};
 pub use house::House;
 pub use kin::kin;
-pub use text::names_of;
+pub use text::{names_of, shown};
 pub use wanted::{Alternatives, At, ENDS, Explored, Must, RANGES, TRAFFIC, Wanted};
 pub use ways::{Companion, Surroundings, Way};
 

@@ -3,10 +3,13 @@
 use hcl::format::Format;
 use serde_json::Value;
 
-use super::{Wish, graph};
+use super::{At, Must, Wanted, Way, Wish, graph};
+use crate::source::document::Step;
 
 /// Longest list of values that is written out.
 const LISTED: usize = 12;
+/// Values that are known to fail, at most, where others do not.
+const TRIED: usize = 3;
 
 impl Wish {
     /// What the rule checks, in at most `budget` characters, cut at the end of a line: key and values in plain words, the
@@ -88,6 +91,51 @@ impl Wish {
         };
         Some(format!("Attribute `{name}` {must}{absent}{inside}."))
     }
+}
+
+/// What lets a rule pass, as running it has shown, in at most `budget` characters: a line for each way, the likeliest first.
+/// Shorter than the rule's code, and what is not in it the answer may not do anyway. Nothing where it is not the whole truth:
+/// what fails beside the values that were tried, only the code tells.
+pub fn shown(ways: &[Way], budget: usize) -> String {
+    let many = |wanted: &Wanted| matches!(&wanted.must, Must::NotBe(values) if values.len() > TRIED);
+    if ways.iter().flat_map(|way| &way.target).any(many) {
+        return String::new();
+    }
+    let line = |way: &Way| way.target.iter().map(sentence).collect::<Vec<_>>().join(" and ");
+    let mut lines: Vec<String> = ways.iter().map(line).filter(|line| !line.is_empty()).collect();
+    if lines.len() > 1 {
+        lines.insert(0, "One of these:".to_owned());
+    }
+    within(lines, budget)
+}
+
+fn sentence(wanted: &Wanted) -> String {
+    let name = wanted.path.join(".");
+    let place = match &wanted.at {
+        At::Inside(steps) => {
+            let steps = steps.iter().map(|step| match step {
+                Step::Key(key) => format!(".{key}"),
+                Step::Position(position) => format!("[{position}]"),
+            });
+            format!("in the document `{name}`, `{}`", steps.collect::<String>().trim_start_matches('.'))
+        }
+        At::New => format!("in a new block, `{name}`"),
+        At::All | At::These(_) => format!("`{name}`"),
+    };
+    let must = match &wanted.must {
+        Must::Be(values) => match literals(values).as_slice() {
+            [only] => format!("must be {only}"),
+            several => format!("must be one of {}", list(several)),
+        },
+        Must::NotBe(values) => match literals(values).as_slice() {
+            [] => "must be set".to_owned(),
+            [only] => format!("must be another value than {only}"),
+            several => format!("must be none of {}", list(several)),
+        },
+        Must::Exist => "must be set".to_owned(),
+        Must::NotExist => "must be taken out".to_owned(),
+    };
+    format!("{place} {must}")
 }
 
 /// The names of a key's path: list positions dropped.
@@ -210,5 +258,28 @@ mod tests {
         let cut = wish.to_prompt(whole.chars().count() - 3);
         assert!(cut.ends_with("a = 1\nb = 2\n…"), "{cut}");
         assert_eq!(Wish { resolution: Some("A long text".into()), ..Wish::default() }.to_prompt(8), "A long…");
+    }
+
+    #[test]
+    fn what_running_a_rule_has_shown_is_told_line_by_line() {
+        let path = |name: &str| name.split('.').map(str::to_owned).collect::<Vec<_>>();
+        let wanted = |name: &str, must: Must| Wanted::new(path(name), must);
+        let way = |target: Vec<Wanted>| Way { target, ..Way::default() };
+        let size = way(vec![
+            wanted("a.size", Must::Be(vec![json!(1), json!(2)])),
+            wanted("a.mode", Must::NotBe(vec![json!("open")])),
+        ]);
+        let gone = way(vec![wanted("b", Must::NotExist)]);
+        let steps = vec![Step::Key("Statement".into()), Step::Position(0), Step::Key("Action".into())];
+        let inside = Wanted { at: At::Inside(steps), ..wanted("policy", Must::Exist) };
+        assert_eq!(
+            shown(&[size.clone(), gone], 200),
+            "One of these:\n`a.size` must be one of 1, 2 and `a.mode` must be another value than \"open\"\n`b` must be taken out"
+        );
+        assert_eq!(shown(&[way(vec![inside])], 200), "in the document `policy`, `Statement[0].Action` must be set");
+        assert_eq!(shown(&[], 200), "");
+        let many = wanted("a", Must::NotBe((0..4).map(|n| json!(n)).collect()));
+        assert_eq!(shown(&[way(vec![many])], 200), "", "the code says what else fails");
+        assert!(shown(&[size.clone(), size], 60).ends_with('…'));
     }
 }
