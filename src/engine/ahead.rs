@@ -10,8 +10,9 @@ use std::collections::BTreeSet;
 use crate::validate::{Case, Prover};
 
 use super::ask::{self, Asking, Question};
+use super::begin::{Begun, begin};
 use super::writer::{Ask, Writer};
-use super::{Begun, Effort, EngineError, Inputs, Work, begin};
+use super::{Effort, EngineError, Inputs, Work};
 
 /// Which findings were asked about ahead of their turn.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@
 mod abstain;
 mod ahead;
 mod ask;
+mod begin;
 mod locate;
 mod writer;
 
@@ -19,13 +20,14 @@ use crate::knowledge::Knowledge;
 use crate::outcome::{Attempt, Outcome, Refused, Resolution, RunReport, ToolVersion};
 use crate::progress::{Progress, Task, Unit};
 use crate::prompt::{PromptError, Prompts};
-use crate::rules::{self, Alternatives, Explored, House, Wish};
+use crate::rules::{House, Wish};
 use crate::scanner::ScannerError;
 use crate::source::{RelPath, SourceError, SourceTree};
 use crate::validate::{Case, ProofError, Prover, Tools, Withdrawn};
 
 use ahead::Ahead;
-use ask::{Question, Try};
+use ask::Try;
+use begin::{Begun, begin, what_was_uncovered_wants};
 
 pub use locate::{Located, locate};
 pub use writer::{Forced, LocalModel, Replay, WriteError, WriteRequest, Writer, Written};
@@ -350,117 +352,6 @@ fn one(
         None => unfixed(ask::why_unfixed(&item.attempts, writer.why_none())),
     });
     Ok(())
-}
-
-/// What a finding's turn begins with.
-enum Begun {
-    /// An earlier fix closes it.
-    Closed,
-    /// Nothing is asked: what became of it.
-    Ended(Resolution),
-    /// What is to be asked.
-    Asked(Vec<Question>),
-}
-
-fn begin(
-    case: &Case,
-    inputs: &Inputs<'_>,
-    prover: &mut Prover,
-    writer: &dyn Writer,
-    effort: &Effort,
-) -> Result<Begun, EngineError> {
-    if prover.closed_by(case)?.is_some() {
-        return Ok(Begun::Closed);
-    }
-    if !prover.shows(case)? {
-        return Ok(Begun::Ended(unfixed(format!("a scan of {} alone does not show it", case.unit))));
-    }
-    Ok(match questions(case, inputs, prover, writer, effort)? {
-        Ok(questions) => Begun::Asked(questions),
-        Err(ended) => Begun::Ended(ended),
-    })
-}
-
-/// What the likest rules want of the block where the second scanner found something only with a fix: that scanner does not
-/// say what it wants. Nothing where one of them cannot be told.
-fn what_was_uncovered_wants(
-    case: &Case,
-    uncovered: &[String],
-    inputs: &Inputs<'_>,
-    prover: &mut Prover,
-) -> Result<Vec<Alternatives>, EngineError> {
-    let schemas = prover.schemas(case)?;
-    let (Some(schema), Some(ty)) = (schemas.of(&case.block), case.block.resource_type()) else { return Ok(Vec::new()) };
-    let mut wanted = Vec::new();
-    for told in uncovered {
-        let finding = Finding::new(Tool::Trivy, "", told, case.finding.location.clone(), None);
-        let mut ways = Vec::new();
-        for wish in rules::kin(inputs.wishes, &finding, ty).into_iter().filter(|wish| wish.graph.is_none()) {
-            if ways.is_empty() {
-                ways = prover.explore(case, &wish.rule, &schema)?.ways;
-            }
-        }
-        if ways.is_empty() {
-            return Ok(Vec::new());
-        }
-        wanted.push(ways);
-    }
-    Ok(wanted)
-}
-
-/// What is to be asked about a finding; `Err` is what became of it where nothing is.
-fn questions(
-    case: &Case,
-    inputs: &Inputs<'_>,
-    prover: &mut Prover,
-    writer: &dyn Writer,
-    effort: &Effort,
-) -> Result<Result<Vec<Question>, Resolution>, EngineError> {
-    let schemas = prover.schemas(case)?;
-    let may_change = |path: &RelPath| inputs.job.is_in_scope(path) && !locate::is_linked(&inputs.job.tree, path);
-    let own = inputs.wishes.get(&case.finding.rule);
-    // A scanner that does not say what it wants often wants the same as one that does.
-    let kin = match (own, case.finding.tool, case.block.resource_type()) {
-        (None, tool, Some(ty)) if tool != Tool::Checkov => rules::kin(inputs.wishes, &case.finding, ty),
-        _ => Vec::new(),
-    };
-    let wishes = if kin.is_empty() { vec![own] } else { kin.into_iter().map(Some).collect() };
-    let mut questions = Vec::new();
-    let mut ended = None;
-    for wish in wishes {
-        // The conditions of a graph rule are told as they are.
-        let rule = wish.map_or(case.finding.rule.as_str(), |wish| wish.rule.as_str());
-        let is_run = wish.is_some_and(|wish| wish.graph.is_none());
-        let explored = match is_run {
-            true => {
-                let schema = schemas.of(&case.block).unwrap_or_else(|| ask::supposed(prover.tree(), case, wish));
-                prover.explore(case, rule, &schema)?
-            }
-            false => Explored::nothing(),
-        };
-        if let Some((_, block)) = prover.tree().find(&case.file.parent(), &case.block).filter(|_| own.is_some())
-            && let Some(reason) = abstain::needed(own, &explored, block, schemas.of(&case.block).as_ref())
-        {
-            return Ok(Err(Resolution::Abstained { reason }));
-        }
-        let rules = ask::Rules {
-            wish,
-            explored: &explored.ways,
-            house: &inputs.house,
-            knowledge: &inputs.knowledge,
-            types: inputs.companion_types,
-            may_change: &may_change,
-        };
-        match ask::prepare(prover.tree(), case, &rules, schemas.clone(), effort, writer) {
-            Ok(asked) => questions.push(asked),
-            Err(why) => ended = ended.or(Some(why)),
-        }
-    }
-    // One that can be asked is enough.
-    Ok(match ended {
-        Some(ended) if questions.is_empty() => Err(ended),
-        _ => Ok(ask::in_order(questions)),
-    })
 }
 
 fn unfixed(reason: impl Into<String>) -> Resolution {

@@ -50,7 +50,7 @@ fn words_of(wish: &Wish, ty: &str) -> BTreeSet<String> {
 }
 
 /// The beginnings of the words of a text.
-fn words(text: &str) -> BTreeSet<String> {
+pub(super) fn words(text: &str) -> BTreeSet<String> {
     let lower = text.to_lowercase();
     let words = lower.split(|c: char| !c.is_alphanumeric());
     let telling = words.filter(|word| word.len() > 1 && !EMPTY.contains(word));

@@ -12,6 +12,7 @@ mod holds;
 mod house;
 mod kin;
 mod text;
+mod told;
 mod wanted;
 mod ways;
 
@@ -26,6 +27,7 @@ pub use cache::{WishesError, house, wishes};
 pub use house::House;
 pub use kin::kin;
 pub use text::{names_of, shown};
+pub use told::{by_lines, by_words};
 pub use wanted::{Alternatives, At, ENDS, Explored, Must, RANGES, TRAFFIC, Wanted};
 pub use ways::{Companion, Surroundings, Way};
 
