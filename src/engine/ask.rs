@@ -494,13 +494,14 @@ pub(super) fn attempt(
         }
     };
     let first = led.as_ref().unwrap_or(&question.grammar);
-    let mut written = write(first, effort.answer_tokens)?;
+    let most = if this.is_free() { effort.answer_tokens * 3 / 5 } else { effort.answer_tokens };
+    let mut written = write(first, most)?;
     let mut grammars = vec![first.lark().to_owned()];
     while written.complete
         && let Some(grammar) = first.next(&written.text)
     {
         // Without what is missing it is no answer.
-        let left = effort.answer_tokens.saturating_sub(written.stats.chosen_tokens());
+        let left = most.saturating_sub(written.stats.chosen_tokens());
         written.complete = grammars.len() <= COMPANIONS && left > 0;
         if !written.complete {
             break;
@@ -528,8 +529,8 @@ pub(super) fn attempt(
         prompt: written.prompt,
         grammars,
         answer: written.text,
-        complete: written.complete,
         kept: None,
+        complete: written.complete,
         omitted: question.target.omitted.clone(),
         stats: written.stats,
         verdicts: Vec::new(),

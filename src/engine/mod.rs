@@ -45,7 +45,8 @@ pub struct Effort {
     pub seed: u64,
     /// Samples every answer at this temperature, the first ones too.
     pub temperature: Option<f64>,
-    /// Tokens that may be chosen for an answer, at most; forced ones do not count.
+    /// Tokens that may be chosen for an answer, at most; forced ones do not count. A free answer gets three fifths of them: one
+    /// that goes on for longer is seldom any good.
     pub answer_tokens: usize,
     /// Tokens of a finding's answers: when so many were written, no other is tried.
     pub finding_tokens: usize,
@@ -289,6 +290,10 @@ fn one(
         // What is forced costs little.
         let written = |attempt: &Attempt| attempt.stats.chosen_tokens();
         if item.attempts[before..].iter().map(written).sum::<usize>() >= effort.finding_tokens {
+            break;
+        }
+        // What the rule itself asks for, nobody can know: an answer that is held to nothing could only make it up.
+        if this.is_free() && unknown.is_some() && case.finding.tool == Tool::Checkov {
             break;
         }
         let sampling = ask::sampling(this, &case.finding, number, &item.attempts, effort);
