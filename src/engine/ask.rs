@@ -230,6 +230,11 @@ pub(super) fn prepare(
     }
     if !ways.is_empty() {
         found.clear();
+    } else if found.is_empty()
+        && rules.wish.is_some_and(|wish| wish.graph.is_none())
+        && let Some(schema) = schemas.of(&case.block)
+    {
+        found = Way::found(crate::rules::by_keys(&keys, block, &schema), block, &keys);
     }
     let rank = ways.iter().position(|way| way.instead.is_none()).unwrap_or_default();
     let ranked = ways.iter().cloned().enumerate().filter(|(_, way)| way.instead.is_some());
@@ -267,7 +272,8 @@ fn question(
     let dir = case.file.parent();
     let (_, block) = tree.find(&dir, &case.block).ok_or_else(|| format!("{} is no longer there", case.block))?;
     let supposed = schemas.of(&case.block).is_none();
-    let mut shown = crate::rules::shown(&found, WISH_CHARS);
+    // That something is to be another thing is not what the rule wants of it.
+    let mut shown = if rules.explored.is_empty() { String::new() } else { crate::rules::shown(&found, WISH_CHARS) };
     let scope = Scope {
         target: block,
         names: Names::of(tree, &dir),

@@ -13,7 +13,7 @@ use crate::scanner::checkov::CheckovWorker;
 use crate::schema::Block;
 
 /// Raised when what the worker says of a rule changes: older files are left alone and not read.
-const FORMAT: u32 = 6;
+const FORMAT: u32 = 7;
 
 /// Wishes that cannot be had.
 #[derive(Debug, thiserror::Error)]

@@ -27,7 +27,7 @@ pub use cache::{WishesError, house, wishes};
 pub use house::House;
 pub use kin::kin;
 pub use text::{names_of, shown};
-pub use told::{by_lines, by_words};
+pub use told::{by_keys, by_lines, by_words};
 pub use wanted::{Alternatives, At, ENDS, Explored, Must, RANGES, TRAFFIC, Wanted};
 pub use ways::{Companion, Surroundings, Way};
 

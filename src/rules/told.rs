@@ -73,6 +73,17 @@ fn another(attribute: &Attribute) -> Option<Must> {
     })
 }
 
+/// What a rule inspects is to be another thing than it is: all that is known where running it does not show what.
+pub fn by_keys(keys: &[Vec<String>], block: &Block, schema: &schema::Block) -> Alternatives {
+    let mut settings = Vec::new();
+    settings_of(schema, &mut Vec::new(), &mut settings);
+    let wanted = |(path, kind): &(Vec<String>, Option<&Type>)| {
+        let must = keys.contains(path).then(|| another_at(block, path, *kind)).flatten()?;
+        Some(vec![Wanted::new(path.clone(), must)])
+    };
+    settings.iter().filter_map(wanted).collect()
+}
+
 /// What the words of a finding say: which attributes and blocks of the type are called by words that all are in its message
 /// or its resolution, those of rarer words first.
 pub fn by_words(finding: &Finding, block: &Block, schema: &schema::Block) -> Alternatives {
@@ -188,6 +199,18 @@ mod tests {
         let file = parsed(&format!("resource \"{ty}\" \"a\" {{\n{body}}}\n"));
         let block = file.body().blocks().next().unwrap();
         by_words(&finding(message, (1, 1)), block, &schema).iter().map(|way| way[0].path.join(".")).collect()
+    }
+
+    #[test]
+    fn what_a_rule_inspects_is_to_be_another_thing() {
+        let (schema, _) = Schemas::embedded().get(Kind::Resource, "aws_transfer_server").unwrap();
+        let keys = [vec!["security_policy_name".to_owned()], vec!["arn".to_owned()], vec!["none".to_owned()]];
+        let file = parsed("resource \"aws_transfer_server\" \"a\" {\n  security_policy_name = \"old\"\n}\n");
+        let block = file.body().blocks().next().unwrap();
+        assert_eq!(by_keys(&keys, block, &schema), [wanted("security_policy_name", Must::NotBe(vec![json!("old")]))]);
+        let file = parsed("resource \"aws_transfer_server\" \"a\" {\n}\n");
+        let block = file.body().blocks().next().unwrap();
+        assert_eq!(by_keys(&keys, block, &schema), [wanted("security_policy_name", Must::Exist)]);
     }
 
     #[test]

@@ -21,7 +21,7 @@
 # answer depend on the machine.
 RUNS, SIZE = 3000, 4000
 # Changes of an alternative, at most.
-CHANGES = 5
+CHANGES = 6
 # States that are gone on from, at most.
 FRONTIER = 24
 # A text that no rule knows, a number that none does, and what is appended to see whether a text may go on.
@@ -400,7 +400,9 @@ class Explorer:
                     self.step((*trail, step), kind, found, seen, later)
             if len(found) > before:
                 break
-            frontier = later[:FRONTIER]
+            # Those that have come furthest first.
+            later.sort(key=lambda state: -state[0])
+            frontier = [changes for _, changes in later[:FRONTIER]]
 
     def step(self, changes, kind, found, seen, later):
         conf = self.changed(self.conf, changes)
@@ -415,7 +417,7 @@ class Explorer:
         # Where a rule breaks off, something is missing that it did not expect to be.
         if result not in (CheckResult.PASSED, CheckResult.SKIPPED) and reached not in seen and changes[-1].value is not ABSENT:
             seen.add(reached)
-            later.append(changes)
+            later.append((len(reached), changes))
 
     @staticmethod
     def is_sound(changes):
@@ -439,10 +441,14 @@ class Explorer:
                 whole = (*before, Change(last.path, values[0], last.at, last.new))
                 at = self.narrowed(whole)
                 changes = [self.told_step(change, whole, at) for change in before]
-                answers.append([*changes, self.told(last, values, kind, at, tuple(before))])
+                answer = [*changes, self.told(last, values, kind, at, tuple(before))]
             except Spent:
                 # Which blocks it means is not known, and in all of them it would change others as well.
                 continue
+            # Of one place the last change holds, and in another order it is the same.
+            answer = list({repr({**change, "must": None, "values": None, "but": None}): change for change in answer}.values())
+            if not any(len(answer) == len(known) and all(change in known for change in answer) for known in answers):
+                answers.append(answer)
         return answers
 
     def narrowed(self, changes):
@@ -517,9 +523,11 @@ class Explorer:
             # Which version, the rule does not say.
             return told | self.anything_but(change, before)
         if kind == "string" and all(isinstance(v, str) for v in values):
-            # A text that may go on was only the start of one.
+            # A text that may go on was only the start of one, or a part; the value of a parameter may be one in a list of them.
             if self.passes((*before, Change(change.path, values[0] + MORE, at, change.new))):
-                return told | self.anything_but(change, before)
+                is_one_of_several = change.path[-1] == "value" and self.passes((*before, Change(change.path, MORE + values[0], at, change.new)))
+                if not is_one_of_several:
+                    return told | self.anything_but(change, before)
         return told | {"must": "be", "values": values}
 
     def anything_but(self, change, before):
