@@ -180,6 +180,20 @@ fn what_holds_a_range_is_given_another_one_whatever_it_is_called() {
 }
 
 #[test]
+fn where_the_provider_lists_values_a_text_is_one_of_them() {
+    let cluster = "google_container_cluster";
+    let grammar = other_than(cluster, "", "release_channel.channel", json!(["UNSPECIFIED"]));
+    let answer = |channel: &str| {
+        format!("resource \"{cluster}\" \"a\" {{\n  release_channel {{\n    channel = {channel}\n  }}\n}}")
+    };
+    assert!(accepts(&grammar, &answer("\"STABLE\"")));
+    assert!(!accepts(&grammar, &answer("\"stable\"")) && !accepts(&grammar, &answer("\"UNSPECIFIED\"")));
+    let service = other_than(cluster, "  logging_service = \"none\"\n", "logging_service", json!(["none"]));
+    let answer = |service: &str| format!("resource \"{cluster}\" \"a\" {{\n  logging_service = {service}\n}}");
+    assert!(!accepts(&service, &answer("\"none\"")));
+}
+
+#[test]
 fn both_ends_of_a_range_are_moved_together() {
     let rule = "azurerm_mssql_firewall_rule";
     let own = "  start_ip_address = \"0.0.0.0\"\n  end_ip_address = \"255.255.255.255\"\n";

@@ -14,6 +14,7 @@ use crate::source::Body;
 
 use super::documents;
 use super::fit::nested_in;
+use super::hcl::quote;
 use super::literals::{blocks, escape, failing, literals};
 use super::names::Class;
 use super::permutation::{Piece, Start, Times, permutation};
@@ -241,6 +242,7 @@ impl<'a> Typed<'a> {
         };
         Some(match literals {
             Some(literals) => literals,
+            None if let Some(listed) = self.listed(name, attribute, depth, form) => listed,
             None if let Some(who) = self.who_of(name, &attribute.ty, depth, form) => who,
             None if let Some(names) = self.names_of(name, &attribute.ty, depth, form) => names,
             None if attribute.ty == Type::String || form.narrow && self.is_meant_as_text(name, &attribute.ty) => {
@@ -257,6 +259,21 @@ impl<'a> Typed<'a> {
                 }
             }
             None => self.value(&attribute.ty, depth),
+        })
+    }
+
+    /// The values that the provider's documentation lists for an attribute, but those that are known to fail.
+    fn listed(&self, name: &str, attribute: &Attribute, depth: usize, form: &Form<'_>) -> Option<String> {
+        if attribute.values.is_empty() || !self.references.given(name).is_empty() {
+            return None;
+        }
+        let failing = failing(form.must_be(name), name, form.over);
+        let does = |value: &&String| !failing.iter().any(|bad| bad.eq_ignore_ascii_case(value));
+        let one: Vec<String> = attribute.values.iter().filter(does).map(|value| quote(&quote(value))).collect();
+        let several = format!("({})", one.join(" | "));
+        (!one.is_empty()).then(|| match &attribute.ty {
+            Type::String => several.clone(),
+            _ => super::who::list(&several, one.len(), depth),
         })
     }
 

@@ -105,11 +105,7 @@ impl Typed<'_> {
             .collect();
         let most = kept.len() + OTHERS;
         let one = kept.into_iter().chain([one]).collect::<Vec<_>>().join(" | ");
-        let (pad, deeper) = ("  ".repeat(depth), "  ".repeat(depth + 1));
-        let others = most - 1;
-        Some(format!(
-            "\"[\" ({one}) (\", \" ({one})){{0,{others}}} \"]\" | \"[\\n\" (\"{deeper}\" ({one}) \",\\n\"){{1,{most}}} \"{pad}]\""
-        ))
+        Some(list(&format!("({one})"), most, depth))
     }
 
     /// A list of references.
@@ -117,6 +113,15 @@ impl Typed<'_> {
         let (pad, deeper) = ("  ".repeat(depth), "  ".repeat(depth + 1));
         format!("\"[\" ({one}) (\", \" ({one}))* \"]\" | \"[\\n\" (\"{deeper}\" ({one}) \",\\n\")+ \"{pad}]\"")
     }
+}
+
+/// A list of so many elements, at most, on one line or on several.
+pub(super) fn list(one: &str, most: usize, depth: usize) -> String {
+    let (pad, deeper) = ("  ".repeat(depth), "  ".repeat(depth + 1));
+    let others = most.saturating_sub(1);
+    format!(
+        "\"[\" {one} (\", \" {one}){{0,{others}}} \"]\" | \"[\\n\" (\"{deeper}\" {one} \",\\n\"){{1,{most}}} \"{pad}]\""
+    )
 }
 
 /// The shortest prefix of somebody: shorter ones are of nobody in particular: `0.0.0.0/1` is half of all addresses.

@@ -211,7 +211,7 @@ pub fn as_block(ty: &Type) -> Option<std::collections::BTreeMap<String, Attribut
         Type::Object(fields) => {
             let optional = |attribute: &Attribute| Attribute {
                 usage: if attribute.usage == Usage::Computed { Usage::Computed } else { Usage::Optional },
-                ty: attribute.ty.clone(),
+                ..attribute.clone()
             };
             Some(fields.iter().map(|(name, attribute)| (name.clone(), optional(attribute))).collect())
         }

@@ -12,6 +12,7 @@ mod page;
 mod prebuilt;
 mod supposed;
 mod terraform;
+mod values;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -47,7 +48,7 @@ impl Block {
     /// it protects something.
     #[must_use]
     pub fn with_lifecycle(mut self) -> Self {
-        let flag = |name: &str| (name.to_owned(), Attribute { ty: Type::Bool, usage: Usage::Optional });
+        let flag = |name: &str| (name.to_owned(), Attribute::new(Type::Bool, Usage::Optional));
         let attributes = ["create_before_destroy", "prevent_destroy"].map(flag).into();
         let block = Block { attributes, ..Block::default() };
         self.blocks.insert(LIFECYCLE.to_owned(), NestedBlock { nesting: Nesting::Single, min: 0, max: 1, block });
@@ -82,6 +83,29 @@ pub struct Attribute {
     /// Who sets it.
     #[serde(rename = "u")]
     pub usage: Usage,
+    /// The values that the provider's documentation lists for a text, or for those of a list; none where it lists none.
+    #[serde(rename = "v", default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
+
+impl Attribute {
+    /// One of which no values are listed.
+    pub fn new(ty: Type, usage: Usage) -> Self {
+        Self { ty, usage, values: Vec::new() }
+    }
+
+    /// With the values that its description lists, where it holds texts.
+    #[must_use]
+    fn described(mut self, description: &str) -> Self {
+        let of_texts = match &self.ty {
+            Type::List(inner) | Type::Set(inner) => **inner == Type::String,
+            ty => *ty == Type::String,
+        };
+        if of_texts && self.usage.is_settable() {
+            self.values = values::listed(description);
+        }
+        self
+    }
 }
 
 /// Who sets an attribute.

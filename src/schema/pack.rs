@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     fn block() -> Block {
-        let attribute = |ty, usage| Attribute { ty, usage };
+        let attribute = Attribute::new;
         let fields = BTreeMap::from([("x".to_owned(), attribute(Type::Any, Usage::Optional))]);
         Block {
             attributes: BTreeMap::from([

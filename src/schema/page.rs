@@ -41,7 +41,11 @@ fn attributes<'a>(list: impl Iterator<Item = (&'a String, &'a Attribute)>, depth
             Usage::OptionalComputed => ", else the provider's",
             Usage::Optional | Usage::Computed => "",
         };
-        let _ = writeln!(text, "{pad}{name:width$}  {}{usage}", type_name(&attribute.ty));
+        let values = match attribute.values.as_slice() {
+            [] => String::new(),
+            values => format!(" of {}", values.join(" | ")),
+        };
+        let _ = writeln!(text, "{pad}{name:width$}  {}{values}{usage}", type_name(&attribute.ty));
     }
 }
 

@@ -111,6 +111,8 @@ struct Declared {
     required: bool,
     many: bool,
     ty: String,
+    /// The provider's own words on it.
+    description: String,
 }
 
 static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| Patterns {
@@ -173,7 +175,7 @@ impl Reader {
         let mut reader = Self::default();
         let (mut class, mut interface, mut hcl) = (String::new(), String::new(), String::new());
         let (mut base, mut member, mut name, mut shape) = (String::new(), String::new(), String::new(), String::new());
-        let mut is_block = false;
+        let (mut is_block, mut description) = (false, String::new());
         for line in text.lines() {
             if let Some(c) = p.class.captures(line) {
                 (class, base) = (c[1].trim_end_matches("OutputReference").to_owned(), c[2].to_owned());
@@ -210,6 +212,7 @@ impl Reader {
                         required: c[1].is_empty(),
                         many: c[2].contains("[]"),
                         ty: c[2].split(['[', ' ', '|']).next().unwrap_or_default().to_owned(),
+                        description: std::mem::take(&mut description),
                     };
                     if !name.is_empty() {
                         reader.interfaces.entry(interface.clone()).or_default().insert(name.clone(), declared);
@@ -218,6 +221,10 @@ impl Reader {
                     name.clear();
                 } else if let Some(c) = p.anchor.captures(line) {
                     name = c[1].to_owned();
+                } else if line.trim() == "/**" {
+                    description.clear();
+                } else if let Some(told) = line.strip_prefix("  * ") {
+                    description.extend([told, "\n"]);
                 }
             } else {
                 reader.class_line(line, &class, &hcl, &mut member, &mut name, &mut shape);
@@ -290,7 +297,7 @@ impl Reader {
                         block.blocks.insert(name.clone(), NestedBlock { nesting, min, max, block: inner });
                     } else {
                         let ty = collected(object(inner), nesting);
-                        block.attributes.insert(name.clone(), Attribute { ty, usage });
+                        block.attributes.insert(name.clone(), Attribute::new(ty, usage));
                     }
                 }
                 None => {
@@ -302,7 +309,8 @@ impl Reader {
                             None => declared.map_or(Type::Any, |declared| declared_type(&declared.ty, declared.many)),
                         },
                     };
-                    block.attributes.insert(name.clone(), Attribute { ty, usage });
+                    let description = declared.map_or("", |declared| declared.description.as_str());
+                    block.attributes.insert(name.clone(), Attribute::new(ty, usage).described(description));
                 }
             }
         }
@@ -354,7 +362,7 @@ impl Reader {
 fn object(block: Block) -> Type {
     let nested = block.blocks.into_iter().map(|(name, nested)| {
         let usage = if nested.min > 0 { Usage::Required } else { Usage::Optional };
-        (name, Attribute { ty: collected(object(nested.block), nested.nesting), usage })
+        (name, Attribute::new(collected(object(nested.block), nested.nesting), usage))
     });
     Type::Object(block.attributes.into_iter().chain(nested).collect())
 }
@@ -545,8 +553,8 @@ export class Disk extends cdktn.TerraformResource {
         assert_eq!((head.provider.as_str(), head.version.as_str()), ("acme/cloud", "1.2.3"));
         assert_eq!((head.source.as_str(), head.licence.as_str()), ("npm @test/provider-cloud 9.0.0", "MPL-2.0"));
         let disk = pack.get(Kind::Resource, "cloud_disk").unwrap();
-        assert_eq!(disk.attributes["size"], Attribute { ty: Type::Number, usage: Usage::Required });
-        let labels = Attribute { ty: Type::Map(Box::new(Type::String)), usage: Usage::Computed };
+        assert_eq!(disk.attributes["size"], Attribute::new(Type::Number, Usage::Required));
+        let labels = Attribute::new(Type::Map(Box::new(Type::String)), Usage::Computed);
         assert_eq!(disk.attributes["labels"], labels);
         assert_eq!(disk.attributes["rule"].usage, Usage::OptionalComputed);
         let Type::Set(rule) = &disk.attributes["rule"].ty else { panic!("{disk:?}") };

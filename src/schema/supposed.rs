@@ -68,7 +68,7 @@ impl Block {
 }
 
 fn optional(ty: Type) -> Attribute {
-    Attribute { ty, usage: Usage::Optional }
+    Attribute::new(ty, Usage::Optional)
 }
 
 /// The type of what is written; of what must be evaluated nobody knows.

@@ -45,6 +45,7 @@ struct AttributeJson {
     required: bool,
     optional: bool,
     computed: bool,
+    description: String,
 }
 
 #[derive(Deserialize)]
@@ -124,7 +125,7 @@ fn attribute(json: &AttributeJson) -> Attribute {
         (None, Some(json)) => type_of(json),
         (None, None) => Type::Any,
     };
-    Attribute { ty, usage: Usage::of(json.required, json.optional, json.computed) }
+    Attribute::new(ty, Usage::of(json.required, json.optional, json.computed)).described(&json.description)
 }
 
 /// A type in cty's JSON form: `"string"`, `["list", "string"]`, `["object", {"a": "number"}]`.
@@ -139,9 +140,8 @@ fn type_of(json: &Value) -> Type {
         Some("map") => Type::Map(inner()),
         Some("object") => {
             let fields = json.get(1).and_then(Value::as_object).into_iter().flatten();
-            let field = |(name, json): (&String, &Value)| {
-                (name.clone(), Attribute { ty: type_of(json), usage: Usage::Required })
-            };
+            let field =
+                |(name, json): (&String, &Value)| (name.clone(), Attribute::new(type_of(json), Usage::Required));
             Type::Object(fields.map(field).collect())
         }
         _ => Type::Any,
@@ -178,7 +178,7 @@ mod tests {
             ("cloud", "acme/cloud")
         );
         let disk = pack.get(Kind::Resource, "cloud_disk").unwrap();
-        assert_eq!(disk.attributes["id"], Attribute { ty: Type::String, usage: Usage::Computed });
+        assert_eq!(disk.attributes["id"], Attribute::new(Type::String, Usage::Computed));
         assert_eq!(disk.attributes["size"].usage, Usage::Required);
         assert_eq!(disk.attributes["labels"].ty, Type::Map(Box::new(Type::String)));
         let Type::Set(rule) = &disk.attributes["rules"].ty else { panic!("{disk:?}") };

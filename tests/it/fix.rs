@@ -231,7 +231,8 @@ fn what_neither_rule_nor_module_tells_is_for_a_person() {
     let cluster = "resource \"google_container_cluster\" \"main\" {\n  name               = \"main\"\n  \
                    monitoring_service = \"none\"\n}\n";
     common::write(dir.path(), &[("main.tf", cluster)]);
-    let answer = "resource \"google_container_cluster\" \"main\" {\n  monitoring_service = \"gke\"\n}";
+    let answer =
+        "resource \"google_container_cluster\" \"main\" {\n  monitoring_service = \"monitoring.googleapis.com\"\n}";
     let finding = ("CKV_GCP_8", "google_container_cluster.main");
     let manifest = replayed(dir.path(), &[(finding, &[answer])]);
     assert_eq!(outcome(&manifest, finding).0, "fixed", "{manifest}");
