@@ -27,6 +27,11 @@ static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| {
 /// Words that stand in for a name, unless the module itself calls its things so.
 static EXAMPLE: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)\b(dummy|example|sample|foobar)\b"));
 
+/// What is called by name in an account that is computed: `arn:aws:iam::${data.aws_caller_identity.me.account_id}:role/name`.
+static IN_ACCOUNT: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"^arn:\S*\$\{[^}]*\}:(?:alias|group|instance-profile|key|policy|role|secret|user)[/:]([\w+=,.@/-]+)$")
+});
+
 /// Identifiers that a cloud gives out, and addresses of people and hosts: nobody can guess a right one.
 static GIVEN_OUT: LazyLock<Regex> = LazyLock::new(|| {
     let kinds = [
@@ -167,6 +172,12 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
         }
         let gives = || knowledge.gives(addr.resource_type().unwrap_or_default(), name, text);
         if names_another(addr, path, text) && !names.contains(text) && !gives() {
+            refuse(format!("{text:?} names what the module does not have; refer to a block, or add one"));
+        }
+        let called = IN_ACCOUNT.captures(text).map(|found| found[1].to_owned());
+        // Every account has those that services make for themselves.
+        let is_there = |called: &str| names.contains(called) || called.starts_with("aws-service-role/");
+        if called.is_some_and(|called| !is_there(&called)) && !gives() {
             refuse(format!("{text:?} names what the module does not have; refer to a block, or add one"));
         }
         if known(text) {
