@@ -269,11 +269,20 @@ impl<'a> Typed<'a> {
         }
         let failing = failing(form.must_be(name), name, form.over);
         let does = |value: &&String| !failing.iter().any(|bad| bad.eq_ignore_ascii_case(value));
-        let one: Vec<String> = attribute.values.iter().filter(does).map(|value| quote(&quote(value))).collect();
-        let several = format!("({})", one.join(" | "));
-        (!one.is_empty()).then(|| match &attribute.ty {
-            Type::String => several.clone(),
-            _ => super::who::list(&several, one.len(), depth),
+        // What stands in a list was taken by the provider, whatever it lists.
+        let stands = form.over.and_then(|body| body.attribute(name)).and_then(|it| it.expr.as_array());
+        let standing: Vec<String> =
+            stands.into_iter().flatten().filter_map(|it| Some(it.as_str()?.to_owned())).collect();
+        let all: BTreeSet<&String> = attribute.values.iter().chain(&standing).filter(does).collect();
+        if all.is_empty() {
+            return None;
+        }
+        let mut one: Vec<String> = all.iter().map(|value| quote(&quote(value))).collect();
+        one.extend(self.references.terminal(Class::Text).filter(|_| !form.narrow).map(str::to_owned));
+        let one = format!("({})", one.join(" | "));
+        Some(match &attribute.ty {
+            Type::String => one,
+            _ => super::who::list(&one, all.len(), depth),
         })
     }
 

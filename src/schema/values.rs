@@ -13,7 +13,7 @@ use crate::pattern::pattern;
 /// What begins a list.
 static LIST: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"(?i)\b(?:(?:possible|accepted|valid|allowed|available|supported) (?:values?|options|choices)(?: (?:are|currently|field|following|for|includes?|including|is|of|the|this))*|(?:must|should|can) be one of(?: the following)?(?: values)?) ?:? ?\[?",
+        r"(?i)\b(?:possible|accepted|valid|allowed|available|supported) (?:values?|options|choices)(?: (?:are|currently|field|following|for|includes?|including|is|of|the|this))* ?:? ?\[?",
     )
 });
 
@@ -30,17 +30,22 @@ static VALUE: LazyLock<Regex> = LazyLock::new(|| {
 /// What is said of a value: in brackets, or behind a colon up to the next point of the list.
 static SAID: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*(?:\([^)]*\)|:[^*]*(\*))"));
 
-/// The values that a description lists; none where it lists fewer than two. Those that stand for no value at all
-/// (`TYPE_UNSPECIFIED`) are left out.
+/// The values that a description lists; none where it lists fewer than two, or forms that a value may have instead. Those that
+/// stand for no value at all (`TYPE_UNSPECIFIED`) are left out.
 pub(super) fn listed(description: &str) -> Vec<String> {
     let text = description.split_whitespace().collect::<Vec<_>>().join(" ");
     let lists = LIST.find_iter(&text).map(|list| values(&text[list.end()..]));
     let mut values = lists.max_by_key(Vec::len).unwrap_or_default();
-    if values.len() < 2 {
+    values.retain(|value| !value.contains("UNSPECIFIED") && value != "UNKNOWN");
+    if values.len() < 2 || values.iter().any(|value| is_form(value)) {
         return Vec::new();
     }
-    values.retain(|value| !value.ends_with("UNSPECIFIED"));
     values
+}
+
+/// Whether it shows how a value is written: an address, or with a place to be filled in.
+fn is_form(value: &str) -> bool {
+    value.contains("://") || value.contains(['{', '}', '<', '>', '*'])
 }
 
 fn values(mut rest: &str) -> Vec<String> {
@@ -57,10 +62,11 @@ fn values(mut rest: &str) -> Vec<String> {
         rest = &rest[end..];
         if let Some(said) = SAID.captures(rest) {
             // The point of the next value stays.
-            rest = &rest[said
-                .get(1)
-                .or(said.get(0))
-                .map_or(0, |end| if said.get(1).is_some() { end.start() } else { end.end() })..];
+            let end = match (said.get(1), said.get(0)) {
+                (Some(point), _) => point.start(),
+                (None, said) => said.map_or(0, |said| said.end()),
+            };
+            rest = &rest[end..];
         }
     }
 }
@@ -95,7 +101,7 @@ mod tests {
                 "logging.example.com logging.example.com/new",
             ),
             ("Possible values include `apple`, `twitter` and the `name` of your provider.", "apple twitter"),
-            ("Must be one of \"VPC_PEERING\" or \"PRIVATE_CONNECT\".", "VPC_PEERING PRIVATE_CONNECT"),
+            ("Possible values: UNSPECIFIED_ACTION, LOG, BLOCK", "LOG BLOCK"),
         ] {
             assert_eq!(listed(description).join(" "), values, "{description}");
         }
@@ -108,6 +114,9 @@ mod tests {
             "Possible values are between `1` and `30`. Defaults to `3`.",
             "See the documentation for possible values. ALL of them work",
             "The only possible value is \"a\"",
+            "Possible values: [\"MODE_UNSPECIFIED\", \"ONE\"]",
+            "The scheme must be one of \"http\" or \"https\", and the port be there.",
+            "Valid values are `https://a/{name}` and `{name}`",
             "",
         ] {
             assert!(listed(description).is_empty(), "{description}");
