@@ -220,6 +220,28 @@ pub fn provider_of(ty: &str) -> &str {
     ty.split_once('_').map_or(ty, |(provider, _)| provider)
 }
 
+/// The clouds, and what types of them begin with.
+const CLOUDS: [(&str, &str); 12] = [
+    ("alicloud", "alicloud"),
+    ("aws", "aws"),
+    ("awscc", "aws"),
+    ("azapi", "azure"),
+    ("azuread", "azure"),
+    ("azurerm", "azure"),
+    ("digitalocean", "digitalocean"),
+    ("google", "google"),
+    ("ibm", "ibm"),
+    ("oci", "oci"),
+    ("tencentcloud", "tencentcloud"),
+    ("yandex", "yandex"),
+];
+
+/// Whether two types are of different clouds: what one calls a security group is nothing to the other.
+fn are_of_two_clouds(one: &str, other: &str) -> bool {
+    let cloud = |ty: &str| CLOUDS.iter().find(|(prefix, _)| *prefix == provider_of(ty)).map(|(_, cloud)| *cloud);
+    cloud(one).zip(cloud(other)).is_some_and(|(one, other)| one != other)
+}
+
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }

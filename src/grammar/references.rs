@@ -15,10 +15,10 @@ use crate::schema::{Block, Kind, Schemas};
 use crate::source::{BlockAddr, references_of};
 
 use super::companions::{CALLED_EXACTLY, New, called_by, leads_to, means};
-use super::is_name;
 use super::names::{Class, Names, Repetition};
 use super::places::{self, Place};
 use super::secrets::Secrets;
+use super::{are_of_two_clouds, is_name};
 
 /// Attributes by which a new block is referred to.
 const REFERRED: [&str; 22] = [
@@ -101,6 +101,7 @@ impl References {
     /// What the block `of` can refer to.
     pub(super) fn new(names: &Names, schemas: &Schemas, of: &BlockAddr, new: &New<'_>) -> Self {
         let behind = names.behind(of);
+        let own = of.resource_type().unwrap_or_default();
         let mut heads = Vec::new();
         let mut resources: BTreeMap<String, (Vec<String>, Vec<String>)> = BTreeMap::new();
         let mut blocks: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
@@ -109,6 +110,7 @@ impl References {
                 continue;
             }
             match (addr.keyword.as_str(), addr.labels.as_slice(), name.repetition) {
+                ("resource" | "data", [ty, _], _) if are_of_two_clouds(ty, own) => {}
                 (keyword @ ("resource" | "data"), [ty, label], repetition) => {
                     let place = match repetition {
                         None => label.clone(),
@@ -156,7 +158,7 @@ impl References {
         }
         Self {
             heads,
-            ty: of.resource_type().unwrap_or_default().to_owned(),
+            ty: own.to_owned(),
             resources,
             links: Vec::new(),
             places: BTreeMap::new(),

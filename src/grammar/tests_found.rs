@@ -180,6 +180,21 @@ fn what_holds_a_range_is_given_another_one_whatever_it_is_called() {
 }
 
 #[test]
+fn what_is_of_another_cloud_is_not_referred_to() {
+    let cluster = "google_container_cluster";
+    let module = format!("resource \"{cluster}\" \"a\" {{\n}}\nresource \"aws_security_group\" \"web\" {{\n}}\n");
+    let way = [wanted("authenticator_groups_config.security_group", Must::Exist)];
+    let grammar = finding(cluster, &module, &[&way]).one_of_found(&[]).unwrap().unwrap();
+    let answer = |group: &str| {
+        format!(
+            "resource \"{cluster}\" \"a\" {{\n  authenticator_groups_config {{\n    security_group = {group}\n  }}\n}}"
+        )
+    };
+    assert!(accepts(&grammar, &answer("\"gke-security-groups@acme.dev\"")));
+    assert!(!accepts(&grammar, &answer("aws_security_group.web.id")));
+}
+
+#[test]
 fn where_the_provider_lists_values_a_text_is_one_of_them() {
     let cluster = "google_container_cluster";
     let grammar = other_than(cluster, "", "release_channel.channel", json!(["UNSPECIFIED"]));
@@ -190,7 +205,8 @@ fn where_the_provider_lists_values_a_text_is_one_of_them() {
     assert!(!accepts(&grammar, &answer("\"stable\"")) && !accepts(&grammar, &answer("\"UNSPECIFIED\"")));
     let service = other_than(cluster, "  logging_service = \"none\"\n", "logging_service", json!(["none"]));
     let answer = |service: &str| format!("resource \"{cluster}\" \"a\" {{\n  logging_service = {service}\n}}");
-    assert!(!accepts(&service, &answer("\"none\"")));
+    assert!(accepts(&service, &answer("\"logging.googleapis.com/kubernetes\"")));
+    assert!(!accepts(&service, &answer("\"none\"")) && !accepts(&service, &answer("\"gke\"")));
 }
 
 #[test]

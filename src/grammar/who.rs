@@ -70,7 +70,8 @@ impl Typed<'_> {
         let mut one: Vec<String> = Vec::new();
         let stands = form.over.and_then(|body| body.attribute(attribute));
         let inputs = if is_of_ranges(attribute) || stands.is_some_and(holds_ranges) {
-            let ranges = if attribute.contains("ipv6") { LOCAL_RANGES } else { RANGES };
+            let is_v6 = |it: &Attribute| it.as_str().is_some_and(|text| text.contains(':'));
+            let ranges = if attribute.contains("ipv6") || stands.is_some_and(is_v6) { LOCAL_RANGES } else { RANGES };
             one.push(self.terminal(ranges));
             let known = references.with_attributes(&OF_RANGES);
             one.extend(known.map(|heads| self.terminal(&format!("/{heads}/"))));
