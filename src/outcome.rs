@@ -169,6 +169,24 @@ pub enum Led {
     Again,
 }
 
+/// What was kept of an answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Kept {
+    /// The least of it that did.
+    pub answer: String,
+    /// What was tried for that, in order.
+    pub tried: Vec<Less>,
+}
+
+/// An answer with something left out, and what the gates said of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Less {
+    /// What was left.
+    pub answer: String,
+    /// The gates that ran.
+    pub verdicts: Vec<Verdict>,
+}
+
 /// One try at a finding, for the audit log.
 #[derive(Clone, Debug, Serialize)]
 pub struct Attempt {
@@ -184,9 +202,9 @@ pub struct Attempt {
     pub grammars: Vec<String>,
     /// The answer.
     pub answer: String,
-    /// What of it the fix holds, where the finding did not need all.
+    /// What of it the fix holds, where the finding did not need all. The verdicts are on that then.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kept: Option<String>,
+    pub kept: Option<Kept>,
     /// Whether the answer ended by itself (not cut at the token limit).
     pub complete: bool,
     /// Blocks around the target that did not fit into the prompt.
@@ -198,6 +216,11 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// What was judged: the answer, or what was kept of it.
+    pub fn text(&self) -> &str {
+        self.kept.as_ref().map_or(&self.answer, |kept| &kept.answer)
+    }
+
     /// Whether it was judged, and nothing spoke against it.
     pub fn was_accepted(&self) -> bool {
         !self.verdicts.is_empty() && self.verdicts.iter().all(|verdict| verdict.reasons().is_empty())

@@ -429,7 +429,7 @@ pub(super) fn refusals(attempts: &[Attempt], taken_back: &[String]) -> Vec<Refus
         let reasons: Vec<String> = attempt.verdicts.iter().flat_map(|v| v.reasons()).cloned().collect();
         let accepted_once = !attempt.verdicts.is_empty() && reasons.is_empty();
         let reasons = if accepted_once { taken_back.to_vec() } else { reasons };
-        (!reasons.is_empty()).then(|| Refusal { answer: attempt.answer.clone(), reasons })
+        (!reasons.is_empty()).then(|| Refusal { answer: attempt.text().to_owned(), reasons })
     };
     let all: Vec<Refusal> = attempts.iter().filter_map(refused).collect();
     all[all.len().saturating_sub(SHOWN_REFUSALS)..].to_vec()
@@ -485,7 +485,7 @@ pub(super) fn attempt(
                 .iter()
                 .rev()
                 .find(|attempt| attempt.was_accepted())
-                .map(|it| question.grammar.once_more(&it.answer));
+                .map(|it| question.grammar.once_more(it.text()));
             match again.transpose().map_err(WriteError::Grammar)?.flatten() {
                 Some(again) => Some(again),
                 None => return Ok(None),

@@ -277,7 +277,7 @@ fn one(
     let accepted = item.attempts.iter().rev().find(|attempt| attempt.was_accepted());
     if let (Some(first), Some(accepted)) = (tries.front().copied(), accepted) {
         let wanted = what_was_uncovered_wants(&case, &item.uncovered, inputs, prover)?;
-        if !wanted.is_empty() && questions[first.question].add(&accepted.answer, wanted) {
+        if !wanted.is_empty() && questions[first.question].add(accepted.text(), wanted) {
             tries.push_front(first.with_more());
         }
     }
@@ -311,7 +311,10 @@ fn one(
             }
             Err(error) => return Err(error),
         };
-        let repeated = item.attempts.iter().any(|earlier| earlier.answer == attempt.answer);
+        let repeated = item
+            .attempts
+            .iter()
+            .any(|earlier| [earlier.answer.as_str(), earlier.text()].contains(&attempt.answer.as_str()));
         if !attempt.complete || repeated {
             item.attempts.push(attempt);
             continue;
@@ -335,7 +338,7 @@ fn one(
             Err(error) => return Err(error.into()),
         };
         attempt.verdicts = judged.verdicts;
-        let answer = attempt.kept.as_ref().unwrap_or(&attempt.answer).clone();
+        let answer = attempt.text().to_owned();
         item.attempts.push(attempt);
         if let Some(fix) = judged.accepted {
             prover.review(fix, questions[this.question].guesses(this, &answer, &inputs.knowledge)?);

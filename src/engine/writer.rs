@@ -317,6 +317,14 @@ enum Line {
 struct Answered {
     number: usize,
     answer: String,
+    #[serde(default)]
+    kept: Option<Text>,
+}
+
+/// What was kept of an answer.
+#[derive(Debug, Deserialize)]
+struct Text {
+    answer: String,
 }
 
 impl Replay {
@@ -337,7 +345,8 @@ impl Replay {
             match line {
                 Line::Run { model: recorded } => model = recorded,
                 Line::Attempt { finding, attempt } => {
-                    answers.insert((finding, attempt.number), attempt.answer);
+                    let kept = attempt.kept.map(|kept| kept.answer);
+                    answers.insert((finding, attempt.number), kept.unwrap_or(attempt.answer));
                 }
                 Line::Other => {}
             }

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use crate::edit::layers::FixId;
 use crate::edit::merge::{self, Merged};
 use crate::finding::Tool;
-use crate::outcome::{Gate, Judgement, Verdict};
+use crate::interrupt;
+use crate::outcome::{Gate, Judgement, Kept, Less, Verdict};
+use crate::process::ProcessError;
 use crate::rules::{self, Alternatives};
 use crate::scanner::ScannerError;
 use crate::schema::Schemas;
@@ -45,6 +47,25 @@ struct Proven {
     review: Vec<String>,
 }
 
+impl Proven {
+    fn judgement(&self, gate: Gate) -> Option<&Judgement> {
+        self.verdicts.iter().find(|verdict| verdict.gate == gate).map(|verdict| &verdict.judgement)
+    }
+
+    /// Whether a scanner said that the rule passes.
+    fn was_scanned(&self) -> bool {
+        matches!(self.judgement(Gate::Rescan), Some(Judgement::Pass { .. }))
+    }
+
+    /// Whether every gate that the other one passed was passed, and a person has no more to look at.
+    fn is_as_good_as(&self, other: &Self) -> bool {
+        let passes = |judgement: Option<&Judgement>| matches!(judgement, Some(Judgement::Pass { .. }));
+        let mut passed = other.verdicts.iter().filter(|verdict| passes(Some(&verdict.judgement)));
+        passed.all(|verdict| passes(self.judgement(verdict.gate)))
+            && self.review.iter().all(|reason| other.review.contains(reason))
+    }
+}
+
 impl Prover {
     /// Judges an answer, cheap gates first; the first rejection ends it. An accepted one stays in the tree.
     ///
@@ -57,25 +78,35 @@ impl Prover {
         }
     }
 
-    /// Judges an answer; of one that passes, what the finding does not need is left out. Also what was left of the answer
-    /// then, where that is less.
+    /// Judges an answer; of one that passes by a scanner's word, what the finding does not need is left out, as far as the
+    /// gates say as much of the rest. Also what was left of the answer then, where that is less, and what was tried for it.
     ///
     /// # Errors
     /// As of [`Prover::judge`].
-    pub fn judge_least(&mut self, case: &Case, answer: &str) -> Result<(Judged, Option<String>), ProofError> {
+    pub fn judge_least(&mut self, case: &Case, answer: &str) -> Result<(Judged, Option<Kept>), ProofError> {
         let mut proven = match self.prove(case, answer)? {
             Ok(proven) => proven,
             Err(refused) => return Ok((refused, None)),
         };
+        let mut tried = Vec::new();
         let schemas = self.schemas(case)?;
         let mut least = Least::of(answer);
-        while let Some(less) = least.next() {
+        // Where nobody can say whether the rule passes, nobody can say what it takes.
+        while let Some(less) = proven.was_scanned().then(|| least.next()).flatten() {
+            interrupt::check().map_err(|_| ProcessError::Interrupted)?;
             let same = self.merge(case, &schemas, &less, &mut Vec::new());
             let is_same = same.is_some_and(|(merged, _)| merged.changeset == proven.merged.changeset);
             let found = match is_same {
                 true => None,
                 false => match self.prove(case, &less) {
-                    Ok(found) => found.ok(),
+                    Ok(Ok(found)) => {
+                        tried.push(Less { answer: less, verdicts: found.verdicts.clone() });
+                        Some(found).filter(|found| found.is_as_good_as(&proven))
+                    }
+                    Ok(Err(refused)) => {
+                        tried.push(Less { answer: less, verdicts: refused.verdicts });
+                        None
+                    }
                     // The scanner failed on what nobody asked for.
                     Err(ProofError::Scanner(ScannerError::Failed { .. })) => None,
                     Err(error) => return Err(error),
@@ -85,10 +116,12 @@ impl Prover {
             proven = found.unwrap_or(proven);
         }
         let kept = least.into_text();
-        Ok((self.accept(case, proven)?, (kept != answer).then_some(kept)))
+        let kept = (kept != answer).then_some(Kept { answer: kept, tried });
+        Ok((self.accept(case, proven)?, kept))
     }
 
-    /// What the gates say of an answer. The unit's copy shows the tree as it stands again where they refuse it.
+    /// What the gates say of an answer. The unit's copy shows it then, or the tree as it stands where a scan refuses it; where a
+    /// gate before that does, what it showed.
     fn prove(&mut self, case: &Case, answer: &str) -> Result<Result<Proven, Judged>, ProofError> {
         let mut verdicts = Vec::new();
         let schemas = self.schemas(case)?;

@@ -1,12 +1,13 @@
 //! What of an answer is not needed: parts are left out one at a time, and what still does is kept.
 //!
 //! In: an answer, and after each text that comes out of [`Least::next`] whether it does. Out: the least of the answer that
-//! did. A part is an attribute or block of the target, at first as a whole, then, where a block is needed, what is in it; and
-//! each new block. Later parts are tried first, so that the places of those before them stay as they are.
+//! did. A part is an attribute of the target, or a nested block that is the only one of its type. What is in a nested block
+//! stays, as without its name it may be taken for another one; and so do new blocks: what one is for that nothing names, a
+//! scanner does not see. Later parts are tried first, so that the places of those before them stay as they are.
 
 use std::ops::Range;
 
-use crate::source::{Block, Item, RelPath, SourceFile};
+use crate::source::{RelPath, SourceFile};
 
 /// Texts that are tried, at most.
 const MOST: usize = 24;
@@ -16,45 +17,24 @@ const MOST: usize = 24;
 pub(super) struct Least {
     /// What does.
     text: String,
-    /// What is to be left out next, the last one first; with what is in it.
-    parts: Vec<Part>,
+    /// What is to be left out next, the last one first.
+    parts: Vec<Range<usize>>,
     /// The part that is tried.
-    tried: Option<Part>,
+    tried: Option<Range<usize>>,
     left: usize,
-}
-
-#[derive(Clone, Debug)]
-struct Part {
-    span: Range<usize>,
-    inner: Vec<Part>,
-}
-
-impl Part {
-    fn of(item: &Item) -> Self {
-        let inner = match item {
-            Item::Attribute(_) => Vec::new(),
-            Item::Block(block) => Self::inside(block),
-        };
-        Self { span: item.span().clone(), inner }
-    }
-
-    fn inside(block: &Block) -> Vec<Self> {
-        block.body.items.iter().map(Self::of).collect()
-    }
 }
 
 impl Least {
     /// Begins with a whole answer.
     pub fn of(answer: &str) -> Self {
         let file = SourceFile::parse(RelPath::default(), answer.as_bytes().to_vec());
-        let mut blocks = file.iter().flat_map(|file| file.body().blocks());
-        let mut parts = blocks.next().map(Part::inside).unwrap_or_default();
-        // What is in a new block was asked for of blocks of its type.
-        parts.extend(blocks.map(|block| Part { span: block.span.clone(), inner: Vec::new() }));
-        // One part alone is what does.
-        if parts.len() == 1 {
-            parts = parts.remove(0).inner;
-        }
+        let target = file.iter().flat_map(|file| file.body().blocks()).next();
+        let items = target.map(|target| target.body.items.as_slice()).unwrap_or_default();
+        let single = |name: &str| items.iter().filter(|item| item.name() == name).count() == 1;
+        let parts: Vec<Range<usize>> =
+            items.iter().filter(|item| single(item.name())).map(|item| item.span().clone()).collect();
+        // One item alone is what does.
+        let parts = if items.len() > 1 { parts } else { Vec::new() };
         Self { text: answer.to_owned(), parts, tried: None, left: MOST }
     }
 
@@ -62,19 +42,15 @@ impl Least {
     pub fn next(&mut self) -> Option<String> {
         self.left = self.left.checked_sub(1)?;
         let part = self.parts.pop()?;
-        let less = self.without(&part.span);
+        let less = self.without(&part);
         self.tried = Some(part);
         Some(less)
     }
 
     /// Whether the text that was tried last does.
     pub fn tell(&mut self, does: bool) {
-        let Some(part) = self.tried.take() else { return };
-        match does {
-            true => self.text = self.without(&part.span),
-            // Without the one thing that is in it, it would be another block, seldom a lesser one.
-            false if part.inner.len() > 1 => self.parts.extend(part.inner),
-            false => {}
+        if let Some(part) = self.tried.take().filter(|_| does) {
+            self.text = self.without(&part);
         }
     }
 
@@ -110,21 +86,29 @@ mod tests {
     #[test]
     fn what_is_not_needed_is_left_out() {
         let (text, _) = least(ANSWER, |text| text.contains("g = 2"));
-        assert_eq!(text.trim_end(), "resource \"a\" \"b\" {\n  e {\n    g = 2\n  }\n}");
+        let e = "  e {\n    f = 1\n    g = 2\n    h = 3\n  }\n";
+        let new = "resource \"i\" \"j\" {\n  k = 1\n}\n";
+        assert_eq!(text, format!("resource \"a\" \"b\" {{\n{e}}}\n\n{new}"));
         let (text, _) = least(ANSWER, |text| text.contains("k = 1"));
-        assert_eq!(text, "resource \"a\" \"b\" {\n}\n\nresource \"i\" \"j\" {\n  k = 1\n}\n");
+        assert_eq!(text, format!("resource \"a\" \"b\" {{\n}}\n\n{new}"));
         let (text, _) = least(ANSWER, |text| text.contains("c = 1") && text.contains("f = 1"));
-        assert_eq!(text.trim_end(), "resource \"a\" \"b\" {\n  c = 1\n  e {\n    f = 1\n  }\n}");
+        assert_eq!(text, format!("resource \"a\" \"b\" {{\n  c = 1\n{e}}}\n\n{new}"));
     }
 
     #[test]
     fn an_answer_of_which_all_is_needed_stays_as_it_is() {
         let (text, tried) = least(ANSWER, |_| false);
-        // The new block, the nested one, what is in it, and the two attributes.
-        assert_eq!((text.as_str(), tried), (ANSWER, 7));
+        // The nested block and the two attributes.
+        assert_eq!((text.as_str(), tried), (ANSWER, 3));
         let single = "resource \"a\" \"b\" {\n  c = 1\n}\n";
         assert_eq!(least(single, |_| true), (single.to_owned(), 0));
         assert_eq!(least("no HCL {", |_| true).1, 0);
+    }
+
+    #[test]
+    fn of_several_blocks_of_a_type_all_stay() {
+        let answer = "resource \"a\" \"b\" {\n  c = 1\n  e {\n    f = 1\n  }\n  e {\n    f = 2\n  }\n}\n";
+        assert_eq!(least(answer, |_| true).0, answer.replace("  c = 1\n", ""));
     }
 
     #[test]

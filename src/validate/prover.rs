@@ -180,6 +180,11 @@ impl Prover {
         Ok(self.pending.iter().position(closes))
     }
 
+    /// Whether there is a scanner that can say whether a finding of that tool is closed.
+    pub fn can_tell(&self, tool: Tool) -> bool {
+        self.rescanner(tool).is_some()
+    }
+
     /// Whether the finding shows in a scan of its unit. Without a scanner that can run it, nobody can tell: true.
     ///
     /// # Errors

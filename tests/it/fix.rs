@@ -226,6 +226,26 @@ fn a_patch_holds_no_more_than_it_needs() {
 }
 
 #[test]
+fn of_a_free_answer_the_least_that_does_is_kept() {
+    let dir = module();
+    // That the queue waits is nothing to the rule.
+    let answer = "resource \"aws_sqs_queue\" \"orders\" {\n  delay_seconds = 5\n  sqs_managed_sse_enabled = true\n}";
+    let least = "resource \"aws_sqs_queue\" \"orders\" {\n  sqs_managed_sse_enabled = true\n}";
+    let manifest = replayed(dir.path(), &[(QUEUE, &["", "", answer]), (TOPIC, &[TOPIC_WITH_KEY])]);
+    assert_eq!(outcome(&manifest, QUEUE).0, "fixed", "{manifest}");
+    // The next finding of the module is judged on top of what was kept.
+    assert_eq!(outcome(&manifest, TOPIC).0, "fixed", "{manifest}");
+    let patch = std::fs::read_to_string(dir.path().join("caulk-out/all.patch")).unwrap();
+    assert!(patch.contains("sqs_managed_sse_enabled") && !patch.contains("delay_seconds"), "{patch}");
+    let log = std::fs::read_to_string(dir.path().join("caulk-out/audit.jsonl")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let kept: Vec<Value> = lines.map(|line| line["attempt"]["kept"].clone()).filter(|kept| !kept.is_null()).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(kept[0]["answer"].as_str().unwrap().trim_end(), least);
+    assert_eq!(kept[0]["tried"].as_array().unwrap().len(), 2, "{kept:?}");
+}
+
+#[test]
 fn what_neither_rule_nor_module_tells_is_for_a_person() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = "resource \"google_container_cluster\" \"main\" {\n  name               = \"main\"\n  \
