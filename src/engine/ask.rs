@@ -27,6 +27,8 @@ const SHOWN_REFUSALS: usize = 2;
 const COMPANIONS: usize = 12;
 const TEMPERATURE: f64 = 0.7;
 const TOP_P: f64 = 0.95;
+/// The share of an answer's tokens that a free one may have.
+const FREE: (usize, usize) = (3, 5);
 
 /// What stays the same over the attempts at one finding by a change of one block.
 #[derive(Debug)]
@@ -47,11 +49,18 @@ pub(super) struct Question {
     rank: usize,
     /// Why no answer adds what an attribute of the rule's names, where none does.
     never: Option<String>,
+    /// Whether nobody has said that its rule wants what its ways are about.
+    is_guess: bool,
     /// What the next answer is held to, where the last one was refused for what other rules want.
     more: Option<Grammar>,
 }
 
 impl Question {
+    /// Whether its ways only suppose what the rule wants.
+    pub(super) fn is_guess(&self) -> bool {
+        self.is_guess
+    }
+
     /// What it takes that no answer adds.
     pub(super) fn never(&self) -> Option<&str> {
         self.never.as_deref()
@@ -76,7 +85,8 @@ impl Question {
                     continue;
                 }
                 let elements = attribute.literals().unwrap_or_default();
-                let texts = attribute.as_str().into_iter().chain(elements.iter().filter_map(|text| text.as_str()));
+                let elements = elements.iter().filter_map(|text| text.as_str());
+                let texts = attribute.as_str().into_iter().chain(elements).chain(attribute.texts_of_map());
                 let ty = self.case.block.resource_type().unwrap_or_default();
                 let is_given = |text: &&str| knowledge.gives(ty, &attribute.key, text);
                 for text in texts.filter(|text| !is_told(text) && !is_given(text)) {
@@ -172,7 +182,9 @@ pub(super) fn tries(questions: &[Question], effort: &Effort, first_round: bool) 
     // Where what is known did not do, guessing seldom does.
     let is_known = questions.iter().any(|asked| asked.grammar.found() > 0 || !asked.ways.is_empty());
     let free = if is_known { effort.candidates.div_ceil(2) } else { effort.candidates };
-    tries.extend((0..free).map(|n| Try { question: 0, lead: Lead::Free, greedy: first_round && n < 2 }));
+    // What a rule says of companions, only the question with its wish knows.
+    let asked = questions.iter().position(|asked| !asked.is_guess).unwrap_or(0);
+    tries.extend((0..free).map(|n| Try { question: asked, lead: Lead::Free, greedy: first_round && n < 2 }));
     tries
 }
 
@@ -228,6 +240,7 @@ pub(super) fn prepare(
             return Err(Resolution::Abstained { reason: why.to_owned() });
         }
     }
+    let mut is_guess = rules.wish.is_none();
     if !ways.is_empty() {
         found.clear();
     } else if found.is_empty()
@@ -235,6 +248,7 @@ pub(super) fn prepare(
         && let Some(schema) = schemas.of(&case.block)
     {
         found = Way::found(crate::rules::by_keys(&keys, block, &schema), block, &keys);
+        is_guess = true;
     }
     let rank = ways.iter().position(|way| way.instead.is_none()).unwrap_or_default();
     let ranked = ways.iter().cloned().enumerate().filter(|(_, way)| way.instead.is_some());
@@ -242,7 +256,7 @@ pub(super) fn prepare(
     let own = ways.into_iter().filter(|way| way.instead.is_none()).collect();
     let never = never(block, case, rules);
     let first = question(tree, case, rules, (own, found), schemas.clone(), effort, writer).map_err(super::unfixed)?;
-    let mut questions = vec![Question { rank, never, ..first }];
+    let mut questions = vec![Question { rank, never, is_guess, ..first }];
     for (rank, way) in instead {
         let Some((file, block)) = way.instead.as_ref().and_then(|addr| tree.find(&dir, addr)) else { continue };
         if !(rules.may_change)(file.path()) {
@@ -272,8 +286,9 @@ fn question(
     let dir = case.file.parent();
     let (_, block) = tree.find(&dir, &case.block).ok_or_else(|| format!("{} is no longer there", case.block))?;
     let supposed = schemas.of(&case.block).is_none();
-    // That something is to be another thing is not what the rule wants of it.
-    let mut shown = if rules.explored.is_empty() { String::new() } else { crate::rules::shown(&found, WISH_CHARS) };
+    // What is only supposed of it is not what running the rule has shown; and others say what they want in their own words.
+    let is_shown = rules.wish.is_some() && case.finding.tool == Tool::Checkov && !rules.explored.is_empty();
+    let mut shown = if is_shown { crate::rules::shown(&found, WISH_CHARS) } else { String::new() };
     let scope = Scope {
         target: block,
         names: Names::of(tree, &dir),
@@ -318,6 +333,7 @@ fn question(
         ways,
         rank: 0,
         never: None,
+        is_guess: rules.wish.is_none(),
         more: None,
     })
 }
@@ -500,7 +516,7 @@ pub(super) fn attempt(
         }
     };
     let first = led.as_ref().unwrap_or(&question.grammar);
-    let most = if this.is_free() { effort.answer_tokens * 3 / 5 } else { effort.answer_tokens };
+    let most = if this.is_free() { effort.answer_tokens * FREE.0 / FREE.1 } else { effort.answer_tokens };
     let mut written = write(first, most)?;
     let mut grammars = vec![first.lark().to_owned()];
     while written.complete

@@ -133,12 +133,21 @@ fn sources<'a>(case: &Case, inputs: &Inputs<'a>, prover: &Prover, schemas: &Sche
     if own.is_some() || case.finding.tool == Tool::Checkov {
         return vec![(own, None)];
     }
+    // What is only supposed needs somebody who says whether it does.
+    let can_tell = prover.can_tell(case.finding.tool);
     let dir = case.file.parent();
-    let told = |ways: Alternatives| (!ways.is_empty()).then_some((None, Some(Explored { ways, is_settable: true })));
-    let at_lines = |(file, block)| rules::by_lines(&case.finding, file, block);
-    let at_lines = inputs.job.tree.find(&dir, &case.subject.1).map(at_lines).and_then(told);
-    let block = prover.tree().find(&dir, &case.block).map(|(_, block)| block);
-    let in_words = |schema: schema::Block| Some(rules::by_words(&case.finding, block?, &schema));
+    let told = |ways: Alternatives| {
+        (can_tell && !ways.is_empty()).then_some((None, Some(Explored { ways, is_settable: true })))
+    };
+    let now = prover.tree().find(&dir, &case.block);
+    // Its lines are those of the tree as scanned.
+    let as_scanned = inputs
+        .job
+        .tree
+        .find(&dir, &case.subject.1)
+        .filter(|(file, block)| now.is_some_and(|(now, other)| now.slice(&other.span) == file.slice(&block.span)));
+    let at_lines = as_scanned.map(|(file, block)| rules::by_lines(&case.finding, file, block)).and_then(told);
+    let in_words = |schema: schema::Block| Some(rules::by_words(&case.finding, now?.1, &schema));
     let in_words = schemas.of(&case.block).and_then(in_words).and_then(told);
     let mut kin: Vec<Source<'a>> = case.block.resource_type().map_or_else(Vec::new, |ty| {
         rules::kin(inputs.wishes, &case.finding, ty).into_iter().map(|wish| (Some(wish), None)).collect()

@@ -345,7 +345,7 @@ fn one(
             item.taken_back.clear();
             return Ok(());
         }
-        if judged.is_unknown && !this.is_free() {
+        if judged.is_unknown && !this.is_free() && !questions[this.question].is_guess() {
             unknown = unknown.or(item.attempts.last().and_then(abstain::unknown));
         }
         if more > 0 && !judged.also.is_empty() && questions[this.question].add(&answer, judged.also) {

@@ -280,7 +280,7 @@ class Explorer:
             less, more = zip(*(self.less_and_more(old) for old in present))
             return [*sum(less, []), *sum(more, []), *([t] for t in self.texts), [TEXT], []]
         if outer == "map":
-            old = dict(present[0]) if isinstance(present[0], dict) else {}
+            old = dict(present[0]) if isinstance(present[0], dict) and present[0] != {TEXT: TEXT} else {}
             texts = self.texts[:24]
             values = [*FLAGS, *texts]
             # Some want no more than that there is something.
@@ -471,8 +471,12 @@ class Explorer:
         told = self.told(change, [change.value], None, at)
         if isinstance(change.value, str) and not isinstance(change, Inside):
             other = Change(change.path, TEXT, change.at, change.new)
-            if self.passes([other if step is change else step for step in whole]):
-                return {key: value for key, value in told.items() if key != "values"} | {"must": "exist"}
+            try:
+                if self.passes([other if step is change else step for step in whole]):
+                    return {key: value for key, value in told.items() if key != "values"} | {"must": "exist"}
+            except Spent:
+                # As it was tried, it does.
+                pass
         return told
 
     def told(self, change, values, kind, at, before=()):

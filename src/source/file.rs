@@ -91,6 +91,11 @@ impl Attribute {
         }
     }
 
+    /// The texts of a map of them.
+    pub fn texts_of_map(&self) -> impl Iterator<Item = &str> {
+        self.expr.as_object().into_iter().flatten().filter_map(|(_, value)| value.expr().as_str())
+    }
+
     /// Whether the value is a string, number, boolean or `null`, with nothing to evaluate.
     pub fn is_literal(&self) -> bool {
         use hcl_edit::expr::Expression::{Bool, Null, Number, String};

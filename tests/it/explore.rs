@@ -54,6 +54,21 @@ resource "google_kms_crypto_key" "key" {
 resource "azurerm_storage_account" "logs" {
   name = "Acme_Logs"
 }
+resource "google_container_cluster" "bare" {
+  name = "bare"
+}
+resource "aws_docdb_cluster_parameter_group" "parameters" {
+  family = "docdb5.0"
+}
+resource "aws_glue_security_configuration" "plain" {
+  name = "plain"
+}
+resource "aws_ecs_cluster" "quiet" {
+  configuration {
+    execute_command_configuration {
+    }
+  }
+}
 resource "kubernetes_pod" "pod" {
   spec {
     container {
@@ -127,6 +142,19 @@ fn rules_that_are_code_show_what_satisfies_them() {
     assert!(image[0].contains(r#""nginx","nginx:latest""#), "{image:?}");
     let limit = of("CKV_K8S_11", "kubernetes_pod", "pod");
     assert_eq!(limit, [r#"spec.container.resources.limits=[{"cpu":null}]"#]);
+    // Any entry of a map does.
+    assert_eq!(of("CKV_GCP_21", "google_container_cluster", "bare"), ["resource_labels=*"]);
+    // The value of a parameter is one of those that the rule looks for in it.
+    let audit = of("CKV_AWS_104", "aws_docdb_cluster_parameter_group", "parameters");
+    assert_eq!(audit, [r#"parameter.name=["audit_logs"] & parameter.value=["enabled","ddl","all"]"#]);
+    // Five of them, in whatever order: one alternative for each set.
+    let glue = of("CKV_AWS_99", "aws_glue_security_configuration", "plain");
+    let sorted = |way: &String| way.split(" & ").map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+    let sets: std::collections::BTreeSet<_> = glue.iter().map(sorted).collect();
+    assert!(!glue.is_empty() && sets.len() == glue.len(), "{glue:?}");
+    // On the way to what passes, any key does.
+    let commands = of("CKV_AWS_224", "aws_ecs_cluster", "quiet");
+    assert!(!commands.is_empty() && commands.iter().all(|way| !way.contains("NONE")), "{commands:?}");
     // It does not fail there.
     assert!(of("CKV_AWS_3", "aws_ebs_volume", "disk").is_empty());
     assert!(of("CKV_NONE_1", "aws_ebs_volume", "disk").is_empty());
