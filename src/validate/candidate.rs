@@ -131,6 +131,7 @@ impl Prover {
         let keys = case.finding.hints.evaluated_keys.iter();
         let inspected: Vec<String> = keys.map(|key| rules::names_of(key).join(".")).collect();
         let change = guard::Change {
+            scanned: &self.base,
             before: &self.tree,
             after: &after,
             file: &case.file,

@@ -96,6 +96,7 @@ mod tests {
         let (before, after) = (tree(BEFORE), tree(after));
         let knowledge = Knowledge::default();
         let change = Change {
+            scanned: &before,
             before: &before,
             after: &after,
             file: &file,

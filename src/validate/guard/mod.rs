@@ -21,6 +21,8 @@ use crate::source::{BlockAddr, RelPath, SourceTree};
 /// A change under judgement.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
+    /// The tree as scanned: what no fix has made up.
+    pub scanned: &'a SourceTree,
     /// The tree without it.
     pub before: &'a SourceTree,
     /// The tree with it.
@@ -100,7 +102,16 @@ pub(crate) mod tests {
     ) -> Guarded {
         let knowledge = Knowledge::load(&[], None).unwrap();
         let inspected = Some(&["rule.from_port".to_owned()][..]);
-        judge(&Change { before, after, file: &main_tf(), target, companions, inspected, knowledge: &knowledge })
+        judge(&Change {
+            scanned: before,
+            before,
+            after,
+            file: &main_tf(),
+            target,
+            companions,
+            inspected,
+            knowledge: &knowledge,
+        })
     }
 
     const BEFORE: &str = r#"
@@ -142,6 +153,34 @@ resource "aws_security_group" "web" {
     #[track_caller]
     fn refused(guarded: &Guarded, why: &str) {
         assert!(guarded.reasons.iter().any(|r| r.contains(why)), "{why:?} is not in {guarded:?}");
+    }
+
+    #[test]
+    fn a_range_that_an_earlier_fix_has_made_up_is_for_a_person_too() {
+        let group = |name: &str, range: &str| {
+            format!(
+                "resource \"aws_security_group\" \"{name}\" {{\n  ingress {{\n    cidr_blocks = [\"{range}\"]\n  }}\n}}\n"
+            )
+        };
+        let module = |one: &str, other: &str| tree(&format!("{}{}", group("one", one), group("other", other)));
+        let scanned = module("0.0.0.0/0", "0.0.0.0/0");
+        let (before, after) = (module("10.9.0.0/16", "0.0.0.0/0"), module("10.9.0.0/16", "10.9.0.0/16"));
+        let (target, knowledge) = (BlockAddr::resource("aws_security_group", "other"), Knowledge::default());
+        let of = |scanned| {
+            let (before, after, file, target) = (&before, &after, &main_tf(), &target);
+            judge(&Change {
+                scanned,
+                before,
+                after,
+                file,
+                target,
+                companions: &[],
+                inspected: None,
+                knowledge: &knowledge,
+            })
+        };
+        assert!(of(&scanned).review.join(" ").contains("whether 10.9.0.0/16 is the right range"), "{:?}", of(&scanned));
+        assert!(!of(&before).review.join(" ").contains("right range"), "it stood there");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::naming;
 use crate::pattern::pattern;
 use crate::rules::RANGES;
 use crate::secret;
-use crate::source::{BlockAddr, Body, SourceFile};
+use crate::source::{BlockAddr, Body, SourceFile, SourceTree};
 use crate::time;
 
 use super::{Change, Guarded};
@@ -66,16 +66,19 @@ pub(super) static STRING: LazyLock<Regex> = LazyLock::new(|| pattern(r#""((?:[^"
 
 pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
     let dir = change.file.parent();
-    let module: Vec<&str> = change.before.module(&dir).map(SourceFile::text).collect();
     // As a whole: `1.2.3.4` is not known from `11.2.3.45`.
-    let known = |text: &str| {
+    let known_in = |tree: &SourceTree, text: &str| {
         let inside = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric());
         let whole = |file: &str, at: usize| {
             !inside(file[..at].chars().next_back()) && !inside(file[at + text.len()..].chars().next())
         };
         let given = change.knowledge.texts().iter().map(String::as_str);
-        module.iter().copied().chain(given).any(|file| file.match_indices(text).any(|(at, _)| whole(file, at)))
+        let module = tree.module(&dir).map(SourceFile::text);
+        module.chain(given).any(|file| file.match_indices(text).any(|(at, _)| whole(file, at)))
     };
+    let known = |text: &str| known_in(change.before, text);
+    // A range that an earlier fix has made up is no better known for it.
+    let scanned = |text: &str| known_in(change.scanned, text);
     // What things of the module are called, or name one another.
     let mut names = BTreeSet::new();
     let mut images = BTreeSet::new();
@@ -94,7 +97,7 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
         });
     }
     let knowledge = change.knowledge;
-    let known = Known { text: &known, names: &names, images: &images, knowledge, before: &[] };
+    let known = Known { text: &known, scanned: &scanned, names: &names, images: &images, knowledge, before: &[] };
     for addr in change.companions.iter().chain([change.target]) {
         let Some((file, block)) = change.after.find(&dir, addr) else { continue };
         let mut old = BTreeMap::<String, Vec<String>>::new();
@@ -117,6 +120,8 @@ pub(super) fn judge(change: &Change<'_>, guarded: &mut Guarded) {
 struct Known<'a> {
     /// Whether a text stands in it as a whole.
     text: &'a dyn Fn(&str) -> bool,
+    /// Whether it stood there before any fix.
+    scanned: &'a dyn Fn(&str) -> bool,
     /// Names of things.
     names: &'a BTreeSet<String>,
     /// Repositories of images.
@@ -134,7 +139,7 @@ pub(super) fn leaves(file: &SourceFile, body: &Body, each: &mut impl FnMut(&str,
 
 /// Judges one value that is new.
 fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded: &mut Guarded) {
-    let Known { text: known, names, images, knowledge, before } = known;
+    let Known { text: known, scanned, names, images, knowledge, before } = known;
     // A long value is new as a whole by one of its parts.
     let stood = |text: &str| before.iter().any(|old| old.contains(&format!("\"{text}\"")));
     let name = path.rsplit('.').next().unwrap_or(path);
@@ -181,6 +186,9 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
             refuse(format!("{text:?} names what the module does not have; refer to a block, or add one"));
         }
         if known(text) {
+            if !scanned(text) {
+                addresses(addr, path, text, scanned, guarded);
+            }
             continue;
         }
         if is_no_address(name, text) {
@@ -213,7 +221,7 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
         for bucket in BUCKET_ARN.captures_iter(text).filter(|bucket| !known(&bucket[1])) {
             refuse(format!("{:?} is made up; use what the module has, or create it", &bucket[0]));
         }
-        addresses(addr, path, text, known, guarded);
+        addresses(addr, path, text, scanned, guarded);
     }
 }
 
