@@ -89,7 +89,7 @@ pub fn by_keys(keys: &[Vec<String>], block: &Block, schema: &schema::Block) -> A
 pub fn by_words(finding: &Finding, block: &Block, schema: &schema::Block) -> Alternatives {
     let told = words(&format!("{} {}", finding.message, finding.hints.resolution.as_deref().unwrap_or_default()));
     // What the type itself is called says nothing of its settings.
-    let ty = words(&block.labels.first().map(|ty| ty.replace('_', " ")).unwrap_or_default());
+    let ty = words(block.labels.first().map_or("", String::as_str));
     let mut settings = Vec::new();
     settings_of(schema, &mut Vec::new(), &mut settings);
     let mut common = BTreeMap::<String, usize>::new();
@@ -102,7 +102,7 @@ pub fn by_words(finding: &Finding, block: &Block, schema: &schema::Block) -> Alt
         let about = about(path);
         let is_told = about.iter().all(|word| told.contains(word)) && about.iter().any(|word| !ty.contains(word));
         let Some(must) = is_told.then(|| another_at(block, path, *kind)).flatten() else { continue };
-        let around = path[..path.len() - 1].iter().flat_map(|name| words(&name.replace('_', " ")));
+        let around = path[..path.len() - 1].iter().flat_map(|name| words(name));
         let score = about.iter().map(weight).sum::<f64>()
             + around.filter(|word| told.contains(word)).map(|word| weight(&word) / 2.0).sum::<f64>();
         scored.push((score, Wanted::new(path.clone(), must)));
@@ -136,7 +136,7 @@ fn settings_of<'s>(
 /// The words that say what a setting is about: of its own name, or else of the block around it.
 fn about(path: &[String]) -> Vec<String> {
     let telling = |name: &String| {
-        let mut words: Vec<String> = words(&name.replace('_', " ")).into_iter().collect();
+        let mut words: Vec<String> = words(name).into_iter().collect();
         words.retain(|word| !GENERIC.contains(&word.as_str()));
         words
     };
