@@ -16,6 +16,7 @@
 //! target = ["aws_vpc"]            # only where it is added for a block of these types, or named by one
 //! holds = { traffic_type = ["ALL"], log_destination = [] }   # one of these values; anything where the list is empty; an
 //!                                 # object or a list of them for nested blocks; `{name}` in a text is the target's name
+//! nested = ["spec.probe"]         # then it is about these nested blocks of a block of the types, where one is added
 //!
 //! [[never]]                       # blocks that no answer adds: whether there is to be one is for a person to say
 //! types = ["aws_s3_bucket"]
@@ -103,6 +104,7 @@ struct NewBlock {
     types: Patterns,
     #[serde(default)]
     target: Patterns,
+    nested: Option<Patterns>,
     holds: BTreeMap<String, Vec<Value>>,
 }
 
@@ -259,7 +261,16 @@ impl Knowledge {
     /// the last file speaks.
     pub fn wants_of(&self, ty: &str, targets: &[&str], name: &str) -> Vec<Wanted> {
         let is_for = |block: &NewBlock| targets.iter().any(|target| block.target.cover(target));
-        let about = self.blocks.iter().filter(|block| block.types.cover(ty) && is_for(block));
+        self.held(ty, name, |block| block.nested.is_none() && is_for(block))
+    }
+
+    /// What a nested block holds that is added to a block of a type, by its path. Of one place the last file speaks.
+    pub fn wants_of_nested(&self, ty: &str, path: &str) -> Vec<Wanted> {
+        self.held(ty, "", |block| block.nested.as_ref().is_some_and(|nested| nested.cover(path)))
+    }
+
+    fn held(&self, ty: &str, name: &str, is_about: impl Fn(&NewBlock) -> bool) -> Vec<Wanted> {
+        let about = self.blocks.iter().filter(|block| block.types.cover(ty) && is_about(block));
         let mut held: BTreeMap<&str, &Vec<Value>> = BTreeMap::new();
         about.for_each(|block| held.extend(block.holds.iter().map(|(path, values)| (path.as_str(), values))));
         let wanted = |(path, values): (&str, &Vec<Value>)| {
@@ -416,6 +427,10 @@ mod tests {
         assert_eq!(own.pattern("azurerm_postgresql_configuration", "name"), Some("[a-z][a-z0-9_.]{1,60}"));
         assert!(own.pattern("azurerm_key_vault", "name").is_some() && own.pattern("aws_sqs_queue", "name").is_none());
         assert!(own.wants_of("aws_flow_log", &["aws_vpc"], "a").iter().any(|wanted| wanted.must == Must::Exist));
+        let nodes = own.wants_of_nested("google_container_cluster", "private_cluster_config");
+        assert_eq!(nodes, [Wanted::new(vec!["enable_private_nodes".into()], Must::Be(vec![json!(true)]))]);
+        assert!(own.wants_of_nested("google_container_cluster", "release_channel").is_empty());
+        assert!(own.wants_of("google_container_cluster", &[], "a").is_empty(), "it is not about the block itself");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::pattern::pattern;
 
 static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
     let ends = "ids?|arns?|self_link|public_key|bucket|bucket_name|kms_key|kms_key_name|key_ring|instance_profile|subnetwork|\
-                security_groups|log_group_name|[a-z]+_group_name|key_vault_name|storage_account_name|role_name";
+                security_groups?|log_group_name|[a-z]+_group_name|key_vault_name|storage_account_name|role_name";
     pattern(&format!("(^|_)({ends})$"))
 });
 
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn arguments_name_other_things_by_what_they_are_called() {
         for argument in
-            ["kms_key_id", "subnet_ids", "role_arn", "bucket", "cluster_subnet_group_name", "vpc_security_group_ids"]
+            ["kms_key_id", "subnet_ids", "role_arn", "bucket", "cluster_subnet_group_name", "security_group"]
         {
             assert!(names_another("aws_db_instance", true, argument), "{argument}");
         }

@@ -90,7 +90,7 @@ impl Typed<'_> {
     /// A list of what names other things: what the user has given for it, in a narrow form or a new block references to what
     /// the attribute means, else what it may mean. `None` where it holds no such names.
     pub(super) fn names_of(&mut self, name: &str, ty: &Type, depth: usize, form: &Form<'_>) -> Option<String> {
-        let is_texts = matches!(ty, Type::List(inner) | Type::Set(inner) if **inner == Type::String);
+        let is_texts = is_list_of_texts(ty);
         // Only where it says that it refers to something: `dns_servers` are addresses.
         if !is_texts || !refers(name) && !is_called_so(name) {
             return None;
@@ -112,6 +112,11 @@ impl Typed<'_> {
         };
         let whole = whole.map(|list| format!(" | {list}")).unwrap_or_default();
         Some(self.several(&one, depth) + &whole)
+    }
+
+    /// Whether an attribute is a list of what names other things.
+    pub(super) fn is_of_names(&self, name: &str, ty: &Type, depth: usize) -> bool {
+        is_list_of_texts(ty) && naming::names_another(self.references.ty(), depth == 1, name)
     }
 
     /// What a text of a new block may be, where its name says: `Some(None)` where that is nothing.
@@ -153,7 +158,8 @@ impl Typed<'_> {
         }
     }
 
-    /// A text of a new block: written out, or what is called as it is. That anything else is a text too is no reason to take it.
+    /// A text of which no more is known: written out, or what is called as it is. That anything else is a text too is no reason
+    /// to take it.
     fn text_called(&mut self, attribute: &str, depth: usize) -> String {
         if may_name_anything(attribute) {
             return self.text("STRING", depth);
@@ -172,7 +178,7 @@ impl Typed<'_> {
     /// A text that is none of these.
     fn other_than(&mut self, attribute: &str, texts: &[String], depth: usize) -> String {
         if texts.is_empty() {
-            return self.text("STRING", depth);
+            return self.text_called(attribute, depth);
         }
         // Where a word does not do, another word will.
         if texts.iter().all(|text| !text.is_empty() && !text.contains(char::is_whitespace)) {
@@ -214,7 +220,7 @@ impl Typed<'_> {
 
     /// What names another thing of which nobody knows what it is: an input of the module, what the words of the attribute
     /// lead to, or a text that is none of these.
-    fn unknown_name(&mut self, attribute: &str, texts: &[String]) -> String {
+    pub(super) fn unknown_name(&mut self, attribute: &str, texts: &[String]) -> String {
         let other = self.none_of("PLAIN", texts);
         let meant = || self.references.meant_or_new(attribute).or_else(|| self.references.likely(attribute));
         let named = if is_given_out(attribute) { meant() } else { None };
@@ -230,6 +236,11 @@ impl Typed<'_> {
 /// Whether an attribute may hold what anything is called by, as far as its words say.
 fn may_name_anything(attribute: &str) -> bool {
     attribute.split('_').all(|word| OPEN_WORDS.contains(&word)) || matches!(attribute, "value" | "values")
+}
+
+/// Whether a type is one of lists of texts.
+pub(super) fn is_list_of_texts(ty: &Type) -> bool {
+    matches!(ty, Type::List(inner) | Type::Set(inner) if **inner == Type::String)
 }
 
 /// Whether an attribute holds what a cloud gives out for another thing.

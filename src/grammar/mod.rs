@@ -13,6 +13,7 @@ mod companions;
 mod documents;
 mod fit;
 mod hcl;
+mod hollow;
 mod literals;
 mod meaning;
 mod names;

@@ -20,7 +20,7 @@ use super::names::Names;
 use super::references::References;
 use super::secrets;
 use super::typed::Typed;
-use super::{Asked, Going, Grammar, Shapes, hcl, provider_of};
+use super::{Asked, Going, Grammar, Shapes, hcl, hollow, provider_of};
 
 /// Found ways that an answer may choose from, at most.
 const FOUND: usize = 4;
@@ -64,7 +64,10 @@ impl Context {
     pub(super) fn with_ways_that_fit(self) -> Self {
         let references = References::new(&self.names, &self.schemas, &self.target, &self.new_blocks());
         let fitting = |way: &Way| {
-            let target = fit_all(&way.target, &self.schema_or_supposed(&self.target)?)?;
+            let schema = self.schema_or_supposed(&self.target)?;
+            let ty = self.target.resource_type().unwrap_or_default();
+            let target = hollow::filled(&way.target, ty, &self.body, &schema, &self.knowledge);
+            let target = fit_all(&target, &schema)?;
             self.fit_inside(&target, &references).then_some(())?;
             let companion = |companion: &Companion| {
                 let addr = self.new_blocks().name_for(&self.names, &companion.ty)?;

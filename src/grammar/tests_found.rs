@@ -7,12 +7,17 @@ use serde_json::json;
 
 use super::tests::{accepts, be, wanted};
 use super::{Grammar, Names, Scope, Shapes, companion_types, compile, walk};
+use crate::knowledge::Knowledge;
 use crate::rules::{At, Must, Wanted, Way};
 use crate::schema::{self, Schemas};
 use crate::source::document::Step;
 use crate::source::{BlockAddr, RelPath};
 
 fn finding(target: &str, module: &str, ways: &[&[Wanted]]) -> Grammar {
+    known(target, module, ways, Knowledge::default())
+}
+
+fn known(target: &str, module: &str, ways: &[&[Wanted]], knowledge: Knowledge) -> Grammar {
     let tree = walk::tree(module.to_owned());
     let dir = RelPath::default();
     let target = BlockAddr::resource(target, "a");
@@ -24,7 +29,7 @@ fn finding(target: &str, module: &str, ways: &[&[Wanted]]) -> Grammar {
         ways: Vec::new(),
         found: ways.iter().map(|target| Way { target: target.to_vec(), ..Way::default() }).collect(),
         house: Arc::default(),
-        knowledge: Arc::default(),
+        knowledge: Arc::new(knowledge),
         shapes: Shapes::default(),
         supposed: None,
     })
@@ -180,9 +185,11 @@ fn what_holds_a_range_is_given_another_one_whatever_it_is_called() {
 }
 
 #[test]
-fn what_is_of_another_cloud_is_not_referred_to() {
+fn what_is_of_another_cloud_or_called_otherwise_is_not_referred_to() {
     let cluster = "google_container_cluster";
-    let module = format!("resource \"{cluster}\" \"a\" {{\n}}\nresource \"aws_security_group\" \"web\" {{\n}}\n");
+    let others =
+        ["aws_security_group", "google_compute_network"].map(|ty| format!("resource \"{ty}\" \"web\" {{\n}}\n"));
+    let module = format!("resource \"{cluster}\" \"a\" {{\n}}\n{}", others.concat());
     let way = [wanted("authenticator_groups_config.security_group", Must::Exist)];
     let grammar = finding(cluster, &module, &[&way]).one_of_found(&[]).unwrap().unwrap();
     let answer = |group: &str| {
@@ -191,7 +198,39 @@ fn what_is_of_another_cloud_is_not_referred_to() {
         )
     };
     assert!(accepts(&grammar, &answer("\"gke-security-groups@acme.dev\"")));
-    assert!(!accepts(&grammar, &answer("aws_security_group.web.id")));
+    for other in ["aws_security_group.web.id", "google_compute_network.web.id"] {
+        assert!(!accepts(&grammar, &answer(other)), "{other}");
+    }
+}
+
+#[test]
+fn a_block_that_has_to_be_there_does_something() {
+    let sentences = |ty: &str, module: &str, block: &str| {
+        let way = [wanted(block, Must::Exist)];
+        let module = format!("resource \"{ty}\" \"a\" {{\n}}\n{module}");
+        let knowledge = Knowledge::load(&[], None).unwrap();
+        let grammar = known(ty, &module, &[&way], knowledge).one_of_found(&[]).unwrap().unwrap();
+        let header = format!("resource \"{ty}\" \"a\" {{\n  {block} {{\n");
+        move |items: &str| accepts(&grammar, &format!("{header}{items}  }}\n}}"))
+    };
+    let cluster = sentences("google_container_cluster", "", "private_cluster_config");
+    assert!(cluster("    enable_private_nodes = true\n"));
+    for bad in ["", "    enable_private_nodes = false\n", "    enable_private_endpoint = true\n"] {
+        assert!(!cluster(bad), "{bad}");
+    }
+    let (subnet, group) = ("resource \"aws_subnet\" \"a\" {\n}\n", "resource \"aws_security_group\" \"a\" {\n}\n");
+    let domain = sentences("aws_elasticsearch_domain", subnet, "vpc_options");
+    assert!(domain("    subnet_ids = [aws_subnet.a.id]\n"));
+    assert!(!domain("") && !domain("    subnet_ids = []\n"));
+    let groups = "    security_group_ids = [aws_security_group.a.id]\n";
+    let wrong = "    subnet_ids = [aws_security_group.a.id]\n";
+    let domain = sentences("aws_elasticsearch_domain", group, "vpc_options");
+    assert!(!domain("") && !domain(groups) && !domain(wrong), "it takes subnets");
+    let key = "resource \"google_kms_crypto_key\" \"a\" {\n}\n";
+    let disk = sentences("google_compute_disk", key, "disk_encryption_key");
+    assert!(disk("    kms_key_self_link = google_kms_crypto_key.a.id\n") && !disk(""));
+    let policy = sentences("google_container_cluster", "", "ip_allocation_policy");
+    assert!(policy(""), "its defaults are what is meant");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::source::Body;
 use super::documents;
 use super::fit::nested_in;
 use super::hcl::quote;
+use super::hollow::leading;
 use super::literals::{blocks, escape, failing, literals};
 use super::names::Class;
 use super::permutation::{Piece, Start, Times, permutation};
@@ -245,6 +246,12 @@ impl<'a> Typed<'a> {
             None if let Some(listed) = self.listed(name, attribute, depth, form) => listed,
             None if let Some(who) = self.who_of(name, &attribute.ty, depth, form) => who,
             None if let Some(names) = self.names_of(name, &attribute.ty, depth, form) => names,
+            None if self.is_of_names(name, &attribute.ty, depth) => {
+                // Of things that nobody knows.
+                let must = must_be.is_some() || required && form.over.is_none();
+                let one = must.then(|| self.unknown_name(name, &failing(must_be, name, form.over)))?;
+                self.several(&one, depth)
+            }
             None if attribute.ty == Type::String || form.narrow && self.is_meant_as_text(name, &attribute.ty) => {
                 self.text_of(name, required, depth, form)?
             }
@@ -371,7 +378,13 @@ impl<'a> Typed<'a> {
             }
         }
         if instead_of.is_none() || times != Times::Once {
-            let body = self.body(&nested.block, depth + 1, form.nested(name, None));
+            let new = form.nested(name, None);
+            let only_has_to_be_there = form.must_be(name) == Some(&Must::Exist) && new.wanted.len() == 1;
+            let leading = match form.narrow && only_has_to_be_there {
+                true => self.leading(&nested.block, depth + 1, &new),
+                false => None,
+            };
+            let body = leading.unwrap_or_else(|| self.body(&nested.block, depth + 1, new));
             let least = if form.over.is_none() { nested.min } else { 0 }.max(must);
             let times = if form.narrow && present.is_empty() { Times::Once } else { times };
             pieces.push(Piece { least, instead_of, ..Piece::new(name, block(&body), times) });
@@ -379,6 +392,15 @@ impl<'a> Typed<'a> {
         if !present.is_empty() && nested.min == 0 && must == 0 {
             pieces.push(gone());
         }
+    }
+
+    /// The body of a block that holds nothing but references, one of them; `None` where it may be empty, or nothing is known that
+    /// one could lead to.
+    fn leading(&mut self, block: &'a Block, depth: usize, form: &Form<'a>) -> Option<String> {
+        let form = Form { narrow: false, bare: true, must: false, ..form.clone() };
+        let attribute = |name: &str| self.attribute(name, block.attributes.get(name)?, depth, &form);
+        let pieces: Vec<Piece> = leading(block).into_iter().filter_map(attribute).collect();
+        (!pieces.is_empty()).then(|| self.permutation(&pieces, Start::Something))
     }
 
     /// A document that stands, with what is wanted inside of it.
