@@ -1,15 +1,16 @@
 //! A GGUF file: metadata by key, tensors by name, with errors that name the file.
 //!
 //! The format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>. candle reads it; what is added here is that a
-//! file whose end is missing is refused before anything is loaded, and that shapes are checked against the metadata.
+//! file whose end is missing is refused before anything is loaded, that shapes are checked against the metadata, and where in
+//! the file a tensor is, for who reads it in pieces.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use candle_core::quantized::QTensor;
-use candle_core::quantized::gguf_file::{Content, Value};
+use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
+use candle_core::quantized::{GgmlDType, QTensor};
 
 use super::ModelError;
 
@@ -57,7 +58,7 @@ impl Gguf {
     /// # Errors
     /// When the file cannot be opened again.
     pub fn reader(&self) -> Result<File, ModelError> {
-        File::open(&self.file).map_err(|source| ModelError::Read { file: self.file.clone(), source })
+        File::open(&self.file).map_err(|source| self.unread(source))
     }
 
     /// A metadata value.
@@ -143,9 +144,7 @@ impl Gguf {
     /// # Errors
     /// [`ModelError::MissingTensor`].
     pub fn shape(&self, name: &str) -> Result<&[usize], ModelError> {
-        let info = self.content.tensor_infos.get(name);
-        info.map(|t| t.shape.dims())
-            .ok_or_else(|| ModelError::MissingTensor { file: self.file.clone(), name: name.to_owned() })
+        Ok(self.info(name)?.shape.dims())
     }
 
     /// Bytes of all tensors that each token needs: of an embedding that is no output layer as well, it needs one row.
@@ -171,12 +170,42 @@ impl Gguf {
         shape: &[usize],
         device: &Device,
     ) -> Result<QTensor, ModelError> {
-        let has = self.shape(name)?;
-        if has != shape {
-            let (has, needs) = (has.to_vec(), shape.to_vec());
+        self.with_shape(name, shape)?;
+        Ok(self.content.tensor(reader, name, device)?)
+    }
+
+    /// Where a tensor of a known shape begins, bytes from the file's beginning on, and the kind of its blocks.
+    ///
+    /// # Errors
+    /// When it is missing, or of another shape.
+    pub fn place(&self, name: &str, shape: &[usize]) -> Result<(u64, GgmlDType), ModelError> {
+        let info = self.with_shape(name, shape)?;
+        Ok((self.content.tensor_data_offset + info.offset, info.ggml_dtype))
+    }
+
+    /// The kinds of all matrices, with their columns.
+    pub fn matrices(&self) -> impl Iterator<Item = (GgmlDType, usize)> {
+        let kind = |info: &TensorInfo| Some((info.ggml_dtype, *info.shape.dims().get(1)?));
+        self.content.tensor_infos.values().filter_map(kind)
+    }
+
+    fn info(&self, name: &str) -> Result<&TensorInfo, ModelError> {
+        let missing = || ModelError::MissingTensor { file: self.file.clone(), name: name.to_owned() };
+        self.content.tensor_infos.get(name).ok_or_else(missing)
+    }
+
+    fn with_shape(&self, name: &str, shape: &[usize]) -> Result<&TensorInfo, ModelError> {
+        let info = self.info(name)?;
+        if info.shape.dims() != shape {
+            let (has, needs) = (info.shape.dims().to_vec(), shape.to_vec());
             return Err(ModelError::TensorShape { file: self.file.clone(), name: name.to_owned(), has, needs });
         }
-        Ok(self.content.tensor(reader, name, device)?)
+        Ok(info)
+    }
+
+    /// The error that the file cannot be read.
+    pub fn unread(&self, source: io::Error) -> ModelError {
+        ModelError::Read { file: self.file.clone(), source }
     }
 }
 

@@ -84,21 +84,22 @@ impl Model {
         let gguf = Gguf::open(file)?;
         let config = Config::read(&gguf)?;
         let vocab = config.vocab;
-        let tokenizer = Arc::new(Tokenizer::read(&gguf, vocab)?);
-        let template = ChatTemplate::read(&gguf, &tokenizer)?;
-        // The grammar tables (a trie over the vocabulary) take half a second of one core: beside the weights.
-        let (grammars, network) = rayon::join(
-            || Grammars::new(&tokenizer, template.end_of_turn(), vocab),
-            || Network::load(&gguf, config, device),
-        );
-        let bytes_per_token = gguf.bytes_per_token();
+        // Merges, and the grammars' tables (a trie over the vocabulary), take most of a second of one core: beside the weights.
+        let words = || {
+            let tokenizer = Arc::new(Tokenizer::read(&gguf, vocab)?);
+            let template = ChatTemplate::read(&gguf, &tokenizer)?;
+            let grammars = Grammars::new(&tokenizer, template.end_of_turn(), vocab)?;
+            Ok::<_, ModelError>((tokenizer, template, grammars))
+        };
+        let (words, network) = rayon::join(words, || Network::load(&gguf, config, device));
+        let (tokenizer, template, grammars) = words?;
         Ok(Self {
-            bytes_per_token,
+            bytes_per_token: gguf.bytes_per_token(),
             file: file.to_owned(),
             network: network?,
             tokenizer,
             template,
-            grammars: grammars?,
+            grammars,
             load_seconds: started.elapsed().as_secs_f64(),
         })
     }

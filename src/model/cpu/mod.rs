@@ -8,18 +8,18 @@ mod cache;
 
 use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use candle_core::Device;
 use candle_core::quantized::QTensor;
-use rayon::prelude::*;
 
 use super::ModelError;
 use super::config::{Architecture, Config};
 use super::gguf::Gguf;
 use super::kv::{KvCache, Run};
 use super::lanes::{self, Kernel, LANES};
-use super::packed::{self, Input, Packed, Pages};
+use super::packed::{self, Input, Packed, Pages, Source};
 use super::rope::Rope;
 
 pub use cache::LayerCache;
@@ -98,20 +98,24 @@ impl Network {
     /// # Errors
     /// When a tensor is missing, or of another shape than the hyper-parameters ask for.
     pub fn load(gguf: &Gguf, config: &Config) -> Result<Option<Self>, ModelError> {
+        // Of the file's head alone: nothing is read in vain.
+        if !gguf.matrices().all(|(kind, columns)| packed::is_able(kind, columns)) {
+            return Ok(None);
+        }
         let bytes = usize::try_from(gguf.len()).unwrap_or(usize::MAX);
         let reader = Reader { gguf, config, pages: Pages::for_file(bytes) };
         let mut file = gguf.reader()?;
         let shape = [config.vocab, config.width];
-        // The largest matrix first: where it cannot be packed, little was read in vain.
-        let Some(embedding) = reader.matrix(&mut file, "token_embd", shape)? else { return Ok(None) };
+        let Some(embedding) = reader.matrix(&file, "token_embd", shape)? else { return Ok(None) };
         let head = match gguf.has_tensor("output.weight") {
             false => None,
-            true => match reader.matrix(&mut file, "output", shape)? {
+            true => match reader.matrix(&file, "output", shape)? {
                 Some(head) => Some(head),
                 None => return Ok(None),
             },
         };
-        let layers = (0..config.layers).into_par_iter().map(|index| reader.layer(index));
+        // One after the other: all threads share each matrix.
+        let layers = (0..config.layers).map(|index| reader.layer(&mut file, index));
         let layers: Option<Vec<Layer>> = layers.collect::<Result<_, ModelError>>()?;
         let Some(layers) = layers else { return Ok(None) };
         let factors = reader.vector(&mut file, "rope_freqs.weight", config.rope_width / 2)?;
@@ -354,13 +358,12 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn layer(&self, index: usize) -> Result<Option<Layer>, ModelError> {
+    fn layer(&self, file: &mut File, index: usize) -> Result<Option<Layer>, ModelError> {
         let &Config { width, feed_forward, heads, kv_heads, head_width, .. } = self.config;
         // Positions are mixed in vectors.
         if head_width % LANES != 0 {
             return Ok(None);
         }
-        let file = &mut self.gguf.reader()?;
         let name = |part: &str| format!("blk.{index}.{part}");
         let mut linear = |part: &str, shape: [usize; 2]| -> Result<Option<Linear>, ModelError> {
             let Some(weight) = self.matrix(file, &name(part), shape)? else { return Ok(None) };
@@ -403,8 +406,11 @@ impl Reader<'_> {
     }
 
     /// `{name}.weight`, packed; `None` where there is no kernel for it.
-    fn matrix(&self, file: &mut File, name: &str, shape: [usize; 2]) -> Result<Option<Packed>, ModelError> {
-        Ok(Packed::new(&self.tensor(file, &format!("{name}.weight"), &shape)?, &self.pages)?)
+    fn matrix(&self, file: &File, name: &str, shape: [usize; 2]) -> Result<Option<Packed>, ModelError> {
+        let (first, kind) = self.gguf.place(&format!("{name}.weight"), &shape)?;
+        // Read, not mapped: a file that is cut off meanwhile gives an error then, and its pages need no tables.
+        let read = |at: u64, bytes: &mut [u8]| file.read_exact_at(bytes, first + at);
+        Packed::new(&Source { kind, shape, read: &read }, &self.pages).map_err(|e| self.gguf.unread(e))
     }
 
     /// A vector that must be there.

@@ -1,8 +1,9 @@
 //! Products with k-quant weights on x86 CPUs, with AVX-512 VNNI or with AVX2.
 //!
-//! In: a GGUF tensor's bytes. Out: [`Packed`] weights, sixteen or eight rows side by side so that one vector holds four columns
-//! of each, in as many bits as the file has. The same layout serves a single token (each weight is read once) and a long
-//! prompt (each is unpacked once for several tokens). Inputs are brought to 8 bits in blocks of 256, as ggml does.
+//! In: a GGUF tensor's bytes, read piece by piece. Out: [`Packed`] weights, sixteen or eight rows side by side so that one
+//! vector holds four columns of each, in as many bits as the file has. The same layout serves a single token (each weight is
+//! read once) and a long prompt (each is unpacked once for several tokens). Inputs are brought to 8 bits in blocks of 256, as
+//! ggml does.
 //!
 //! Block formats: `block_q4_K`, `block_q6_K` and `block_q8_0` of ggml's `ggml-common.h`.
 
@@ -17,11 +18,12 @@ mod q8;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 
+use std::io;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 
 use super::lanes::{self, Kernel};
@@ -37,6 +39,18 @@ const TILE: usize = 192 << 10;
 const PIECES: usize = 4;
 /// The most rows that stand side by side.
 const MOST_LANES: usize = 16;
+/// Bytes of a file that a thread reads and packs at a time: they should stay in its cache, and be worth the call.
+const READ: usize = 256 << 10;
+
+/// A matrix in a file.
+pub struct Source<'a> {
+    /// The kind of its blocks.
+    pub kind: GgmlDType,
+    /// `[rows, columns]`.
+    pub shape: [usize; 2],
+    /// Fills a buffer with its bytes, from the given one on.
+    pub read: &'a (dyn Fn(u64, &mut [u8]) -> io::Result<()> + Sync),
+}
 
 /// A matrix `[rows, columns]`, packed.
 #[derive(Debug)]
@@ -109,37 +123,43 @@ pub fn instructions() -> &'static str {
     }
 }
 
+/// Whether this CPU has a kernel for matrices of a kind and so many columns.
+pub fn is_able(kind: GgmlDType, columns: usize) -> bool {
+    let is_known = matches!(kind, GgmlDType::Q4K | GgmlDType::Q6K | GgmlDType::Q8_0);
+    is_known && columns > 0 && columns.is_multiple_of(BLOCK) && (able(16) || able(8))
+}
+
 impl Packed {
     /// Packs a matrix. `None` when it is of a kind or width, or the CPU is one, that there is no kernel for.
     ///
     /// # Errors
-    /// When the tensor's bytes cannot be read.
-    pub fn new(weight: &QTensor, pages: &Arc<Pages>) -> candle_core::Result<Option<Self>> {
-        match Self::with_lanes(weight, 16, pages)? {
+    /// When its bytes cannot be read.
+    pub fn new(source: &Source<'_>, pages: &Arc<Pages>) -> io::Result<Option<Self>> {
+        match Self::with_lanes(source, 16, pages)? {
             Some(packed) => Ok(Some(packed)),
-            None => Self::with_lanes(weight, 8, pages),
+            None => Self::with_lanes(source, 8, pages),
         }
     }
 
     /// The same with so many rows side by side.
-    fn with_lanes(weight: &QTensor, lanes: usize, pages: &Arc<Pages>) -> candle_core::Result<Option<Self>> {
-        let (rows, columns) = weight.shape().dims2()?;
-        if !able(lanes) || columns % BLOCK != 0 || !weight.device().is_cpu() {
+    fn with_lanes(source: &Source<'_>, lanes: usize, pages: &Arc<Pages>) -> io::Result<Option<Self>> {
+        let [rows, columns] = source.shape;
+        if !able(lanes) || !is_able(source.kind, columns) {
             return Ok(None);
         }
-        let weights: Box<dyn Weights> = match (weight.dtype(), lanes) {
+        let weights: Box<dyn Weights> = match (source.kind, lanes) {
             #[cfg(target_arch = "x86_64")]
-            (GgmlDType::Q4K, 16) => Box::new(Groups::new(&weight.data()?, columns, pages, q4k::pack::<16>)),
+            (GgmlDType::Q4K, 16) => Box::new(Groups::new(source, pages, q4k::pack::<16>)?),
             #[cfg(target_arch = "x86_64")]
-            (GgmlDType::Q4K, 8) => Box::new(Groups::new(&weight.data()?, columns, pages, q4k::pack::<8>)),
+            (GgmlDType::Q4K, 8) => Box::new(Groups::new(source, pages, q4k::pack::<8>)?),
             #[cfg(target_arch = "x86_64")]
-            (GgmlDType::Q6K, 16) => Box::new(Groups::new(&weight.data()?, columns, pages, q6k::pack::<16>)),
+            (GgmlDType::Q6K, 16) => Box::new(Groups::new(source, pages, q6k::pack::<16>)?),
             #[cfg(target_arch = "x86_64")]
-            (GgmlDType::Q6K, 8) => Box::new(Groups::new(&weight.data()?, columns, pages, q6k::pack::<8>)),
+            (GgmlDType::Q6K, 8) => Box::new(Groups::new(source, pages, q6k::pack::<8>)?),
             #[cfg(target_arch = "x86_64")]
-            (GgmlDType::Q8_0, 16) => Box::new(Groups::new(&weight.data()?, columns, pages, q8::pack::<16>)),
+            (GgmlDType::Q8_0, 16) => Box::new(Groups::new(source, pages, q8::pack::<16>)?),
             #[cfg(target_arch = "x86_64")]
-            (GgmlDType::Q8_0, 8) => Box::new(Groups::new(&weight.data()?, columns, pages, q8::pack::<8>)),
+            (GgmlDType::Q8_0, 8) => Box::new(Groups::new(source, pages, q8::pack::<8>)?),
             _ => return Ok(None),
         };
         Ok(Some(Self { weights, rows, columns, lanes }))
@@ -293,25 +313,37 @@ impl<'a> Target<'a> {
 }
 
 impl<G: Group<LANES>, const LANES: usize> Groups<G, LANES> {
-    /// Packs a file's blocks, which are `SIZE` bytes each, row by row.
+    /// Reads and packs a matrix of which the file has 256 columns of a row in `SIZE` bytes.
     fn new<const SIZE: usize>(
-        bytes: &[u8],
-        columns: usize,
+        source: &Source<'_>,
         pages: &Arc<Pages>,
-        pack: impl Fn([&[u8; SIZE]; LANES]) -> G,
-    ) -> Self {
-        let (blocks, _) = bytes.as_chunks::<SIZE>();
+        pack: impl Fn([&[u8; SIZE]; LANES]) -> G + Sync,
+    ) -> io::Result<Self> {
+        let [rows, columns] = source.shape;
         let per_row = columns / BLOCK;
+        let row = per_row * SIZE;
+        let together = (READ / (row * LANES)).max(1);
+        let read = |first: usize, bytes: &mut Vec<u8>| {
+            let first = first / per_row * LANES;
+            bytes.resize((together * LANES).min(rows - first) * row, 0);
+            (source.read)((first * row) as u64, bytes)
+        };
         // Rows of nothing behind the last one.
         let nothing = [0u8; SIZE];
-        let group = |index: usize| {
-            let (rows, block) = (index / per_row, index % per_row);
-            let of_row = |lane| blocks.get((rows * LANES + lane) * per_row + block);
+        let group = |bytes: &[u8], index: usize| {
+            let (blocks, _) = bytes.as_chunks::<SIZE>();
+            let (first, block) = (index / per_row * LANES, index % per_row);
+            let of_row = |lane| blocks.get((first + lane) * per_row + block);
             pack(std::array::from_fn(|lane| of_row(lane).unwrap_or(&nothing)))
         };
-        let rows = blocks.len() / per_row;
-        Self { groups: pages.array(rows.div_ceil(LANES) * per_row, group), per_row }
+        let groups = pages.array(rows.div_ceil(LANES) * per_row, together * per_row, read, group)?;
+        Ok(Self { groups, per_row })
     }
+}
+
+/// Four bytes of a file's block.
+fn four(block: &[u8], at: usize) -> [u8; 4] {
+    *block[at..].first_chunk().expect("bytes of the block")
 }
 
 impl<G: Group<LANES>, const LANES: usize> Weights for Groups<G, LANES> {
@@ -357,6 +389,7 @@ impl<G: Group<LANES>, const LANES: usize> Weights for Groups<G, LANES> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::quantized::QTensor;
     use candle_core::{Device, Tensor};
 
     use super::*;
@@ -386,7 +419,17 @@ mod tests {
     }
 
     fn packed(weight: &QTensor, lanes: usize) -> Packed {
-        Packed::with_lanes(weight, lanes, &Pages::new(0)).unwrap().expect("an able CPU")
+        with(weight, |source| Packed::with_lanes(source, lanes, &Pages::new(0))).expect("an able CPU")
+    }
+
+    /// What becomes of a tensor as it stands in a file.
+    fn with(weight: &QTensor, pack: impl Fn(&Source<'_>) -> io::Result<Option<Packed>>) -> Option<Packed> {
+        let (bytes, shape) = (weight.data().unwrap(), weight.shape().dims2().unwrap());
+        let read = |at: u64, into: &mut [u8]| {
+            into.copy_from_slice(&bytes[at as usize..][..into.len()]);
+            Ok(())
+        };
+        pack(&Source { kind: weight.dtype(), shape: shape.into(), read: &read }).unwrap()
     }
 
     fn row(packed: &Packed, row: usize) -> Vec<f32> {
@@ -503,15 +546,40 @@ mod tests {
             let weight = weight(kind, 48, 512);
             let bytes = weight.data().unwrap().len();
             let pages = Pages::for_file(bytes);
-            Packed::with_lanes(&weight, lanes, &pages).unwrap().unwrap();
+            with(&weight, |source| Packed::with_lanes(source, lanes, &pages)).unwrap();
             assert!((bytes..=bytes + bytes / 8).contains(&pages.taken()), "{kind:?}: {bytes} {}", pages.taken());
+        }
+    }
+
+    /// More rows than are read at a time, the last ones fewer than stand side by side.
+    #[test]
+    fn a_matrix_is_read_piece_by_piece() {
+        for (kind, lanes) in kinds() {
+            // Of each kind: 144 bytes are the fewest that hold 256 columns.
+            let rows = 2 * READ / 144 + 3;
+            let weight = weight(kind, rows, 256);
+            let values: Vec<Vec<f32>> = weight.dequantize(&Device::Cpu).unwrap().to_vec2().unwrap();
+            let packed = packed(&weight, lanes);
+            for (at, values) in values.iter().enumerate() {
+                assert!(row(&packed, at).iter().zip(values).all(|(a, b)| (a - b).abs() < 1e-4), "{kind:?} {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_cannot_be_read_are_an_error() {
+        let read = |_: u64, _: &mut [u8]| Err(io::Error::other("gone"));
+        for (kind, lanes) in kinds() {
+            let source = Source { kind, shape: [32, 512], read: &read };
+            assert_eq!(Packed::with_lanes(&source, lanes, &Pages::new(0)).unwrap_err().to_string(), "gone");
         }
     }
 
     #[test]
     fn what_has_no_kernel_is_not_packed() {
         let pages = Pages::new(0);
-        assert!(Packed::new(&weight(GgmlDType::Q5_0, 8, 256), &pages).unwrap().is_none());
-        assert!(Packed::new(&weight(GgmlDType::Q8_0, 8, 288), &pages).unwrap().is_none());
+        for weight in [weight(GgmlDType::Q5_0, 8, 256), weight(GgmlDType::Q8_0, 8, 288)] {
+            assert!(with(&weight, |source| Packed::new(source, &pages)).is_none());
+        }
     }
 }

@@ -11,6 +11,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rayon::prelude::*;
+
 /// A large page, bytes.
 const PAGE: usize = 2 << 20;
 
@@ -51,23 +53,37 @@ impl Pages {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// An array of so many items, each made by its number; in room of its own where there is none left here.
-    pub(super) fn array<T: Copy>(self: &Arc<Self>, len: usize, make: impl Fn(usize) -> T) -> Array<T> {
+    /// An array of so many items, in room of its own where there is none left here. It is made on all threads, piece by piece:
+    /// `read` gets the number of a piece's first item and brings the bytes that `make` makes its items of, by their place in it.
+    ///
+    /// # Errors
+    /// One of those of `read`.
+    pub(super) fn array<T: Copy + Send, E: Send>(
+        self: &Arc<Self>,
+        len: usize,
+        piece: usize,
+        read: impl Fn(usize, &mut Vec<u8>) -> Result<(), E> + Sync,
+        make: impl Fn(&[u8], usize) -> T + Sync,
+    ) -> Result<Array<T>, E> {
         // Whole cache lines: no two arrays share one.
         let bytes = len.checked_mul(size_of::<T>()).expect("a size in memory").next_multiple_of(64);
         assert!(align_of::<T>() <= 64, "items that a cache line can hold apart");
         let behind = |taken: usize| taken.checked_add(bytes).filter(|end| *end <= self.layout.size());
         let Ok(first) = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, behind) else {
-            return Self::new(bytes).array(len, make);
+            return Self::new(bytes).array(len, piece, read, make);
         };
         // SAFETY: the bytes behind `first` are inside of the room, as was just seen, and no other call gets them.
         let start = unsafe { self.at.add(first).cast::<T>() };
         // SAFETY: they have room for that many items, are aligned for them, and nobody else writes to them.
         let room = unsafe { std::slice::from_raw_parts_mut(start.as_ptr().cast::<std::mem::MaybeUninit<T>>(), len) };
-        for (index, item) in room.iter_mut().enumerate() {
-            item.write(make(index));
-        }
-        Array { start, len, _room: self.clone() }
+        room.par_chunks_mut(piece).enumerate().try_for_each_init(Vec::new, |bytes, (number, items)| {
+            read(number * piece, bytes)?;
+            items.iter_mut().enumerate().for_each(|(at, item)| {
+                item.write(make(bytes, at));
+            });
+            Ok(())
+        })?;
+        Ok(Array { start, len, _room: self.clone() })
     }
 }
 
@@ -105,7 +121,7 @@ impl<T> Deref for Array<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: all items were written when the array was made.
+        // SAFETY: all items were written before the array was given out.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
@@ -120,19 +136,37 @@ impl<T> fmt::Debug for Array<T> {
 mod tests {
     use super::*;
 
+    /// An array of numbers by their place, made in pieces of seven.
+    fn counted<T: Copy + Send>(pages: &Arc<Pages>, len: usize, make: impl Fn(usize) -> T + Sync) -> Array<T> {
+        let read = |first: usize, bytes: &mut Vec<u8>| {
+            bytes.clear();
+            bytes.extend(first.to_le_bytes());
+            Ok::<(), ()>(())
+        };
+        let first = |bytes: &[u8]| usize::from_le_bytes(*bytes.first_chunk().unwrap());
+        pages.array(len, 7, read, |bytes, at| make(first(bytes) + at)).unwrap()
+    }
+
     #[test]
     fn arrays_hold_what_was_made_and_share_no_line() {
         let pages = Pages::new(3 * PAGE - 7);
-        let bytes = pages.array(100, |index| index as u8);
-        let words = pages.array(5000, |index| index as u64 * 3);
+        let bytes = counted(&pages, 100, |index| index as u8);
+        let words = counted(&pages, 5000, |index| index as u64 * 3);
         assert!(bytes.iter().enumerate().all(|(index, byte)| *byte == index as u8));
         assert!(words.len() == 5000 && words.iter().enumerate().all(|(index, word)| *word == index as u64 * 3));
         assert_eq!((bytes.as_ptr() as usize % PAGE, words.as_ptr() as usize % PAGE), (0, 128));
         // The room outlives who made it, and what does not fit gets room of its own.
-        let more = pages.array(PAGE, |index| index as u32);
+        let more = counted(&pages, PAGE, |index| index as u32);
         assert_eq!(pages.taken(), 128 + 5000 * 8);
         drop(pages);
         assert!(more[PAGE - 1] == (PAGE - 1) as u32 && words[4999] == 14997);
-        assert!(Pages::new(0).array(0, |_| 0u8).is_empty());
+        assert!(counted(&Pages::new(0), 0, |_| 0u8).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told() {
+        let read = |first: usize, _: &mut Vec<u8>| if first < 20 { Ok(()) } else { Err(first) };
+        let array = Pages::new(0).array(30, 10, read, |_, at| at);
+        assert_eq!(array.err(), Some(20));
     }
 }

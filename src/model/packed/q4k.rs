@@ -6,9 +6,9 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::BLOCK;
 use super::input::{Block, at};
 use super::vector::{bytes16, floats8, floats16, load8, load16, pairs16, stored8, stored16};
+use super::{BLOCK, four};
 
 /// Bytes of a block in the file: `d`, `dmin` (f16), 12 bytes of scales and minima, 128 of quants.
 const SIZE: usize = 144;
@@ -31,9 +31,7 @@ pub(super) fn pack<const LANES: usize>(blocks: [&[u8; SIZE]; LANES]) -> Group<LA
     let half = |at: usize| blocks.map(|block| f16::from_le_bytes([block[at], block[at + 1]]));
     Group {
         quants: std::array::from_fn(|pair| {
-            std::array::from_fn(|four| {
-                blocks.map(|block| std::array::from_fn(|byte| block[16 + pair * 32 + four * 4 + byte]))
-            })
+            std::array::from_fn(|at| blocks.map(|block| four(block, 16 + pair * 32 + at * 4)))
         }),
         scales: std::array::from_fn(|part| blocks.map(|block| scale_and_minimum(block, part).0)),
         minima: std::array::from_fn(|part| blocks.map(|block| scale_and_minimum(block, part).1)),

@@ -6,9 +6,9 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::BLOCK;
 use super::input::{Block, at};
 use super::vector::{bytes16, floats8, floats16, load8, load16, pairs16, stored8, stored16};
+use super::{BLOCK, four};
 
 /// Bytes of a block in the file: 128 of the quants' low halves, 64 of their upper 2 bits, 16 scales, `d` (f16).
 const SIZE: usize = 210;
@@ -28,30 +28,31 @@ pub(super) struct Group<const LANES: usize> {
 
 /// Puts rows' blocks side by side.
 pub(super) fn pack<const LANES: usize>(blocks: [&[u8; SIZE]; LANES]) -> Group<LANES> {
-    let four = |quant: &dyn Fn(&[u8; SIZE], usize) -> u8| -> [[u8; 4]; LANES] {
-        blocks.map(|block| std::array::from_fn(|byte| quant(block, byte)))
-    };
     Group {
         low: std::array::from_fn(|eight| {
-            four(&|block, byte| quant(block, eight * 8 + byte) & 15 | (quant(block, eight * 8 + 4 + byte) & 15) << 4)
+            blocks.map(|block| (low(block, eight * 8) | low(block, eight * 8 + 4) << 4).to_le_bytes())
         }),
         high: std::array::from_fn(|part| {
-            four(&|block, byte| {
-                let upper = |four: usize| quant(block, part * 16 + four * 4 + byte) >> 4 << (four * 2);
-                (0..4).fold(0, |bits, four| bits | upper(four))
-            })
+            let upper = |block, four: usize| high(block, part * 16 + four * 4) << (four * 2);
+            blocks.map(|block| (0..4).fold(0, |bits, four| bits | upper(block, four)).to_le_bytes())
         }),
         scales: std::array::from_fn(|part| blocks.map(|block| block[192 + part] as i8)),
         scale: blocks.map(|block| f16::from_le_bytes([block[208], block[209]])),
     }
 }
 
-/// A quant of the file's block: each half of the columns in four parts of 32, which share bytes.
-fn quant(block: &[u8; SIZE], column: usize) -> u8 {
+/// The low 4 bits of four columns' quants, each in a byte. Each half of the file's block has four parts of 32 columns: the first
+/// and the third share their bytes, and so do the second and the fourth.
+fn low(block: &[u8; SIZE], column: usize) -> u32 {
     let (half, part, at) = (column / 128, column % 128 / 32, column % 32);
-    let low = block[half * 64 + part % 2 * 32 + at] >> (part / 2 * 4) & 15;
-    let high = block[128 + half * 32 + at] >> (part * 2) & 3;
-    low | high << 4
+    let bytes = u32::from_le_bytes(four(block, half * 64 + part % 2 * 32 + at));
+    bytes >> (part / 2 * 4) & 0x0f0f_0f0f
+}
+
+/// The upper 2 bits, of which all four parts share their bytes.
+fn high(block: &[u8; SIZE], column: usize) -> u32 {
+    let (half, part, at) = (column / 128, column % 128 / 32, column % 32);
+    u32::from_le_bytes(four(block, 128 + half * 32 + at)) >> (part * 2) & 0x0303_0303
 }
 
 impl<const LANES: usize> super::Unpack for Group<LANES> {

@@ -6,9 +6,9 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::BLOCK;
 use super::input::{Block, at};
 use super::vector::{floats8, floats16, load8, load16, stored8, stored16};
+use super::{BLOCK, four};
 
 /// Parts that are taken together.
 const PARTS: usize = BLOCK / 32;
@@ -28,10 +28,7 @@ pub(super) struct Group<const LANES: usize> {
 /// Puts rows' blocks side by side.
 pub(super) fn pack<const LANES: usize>(blocks: [&[u8; SIZE]; LANES]) -> Group<LANES> {
     Group {
-        quants: std::array::from_fn(|four| {
-            let at = four / 8 * 34 + 2 + four % 8 * 4;
-            blocks.map(|block| std::array::from_fn(|byte| block[at + byte]))
-        }),
+        quants: std::array::from_fn(|at| blocks.map(|block| four(block, at / 8 * 34 + 2 + at % 8 * 4))),
         scales: std::array::from_fn(|part| {
             blocks.map(|block| f16::from_le_bytes([block[part * 34], block[part * 34 + 1]]))
         }),
