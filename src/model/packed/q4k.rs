@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use super::input::{Block, at};
-use super::vector::{bytes16, floats8, floats16, load8, load16, pairs16, stored8, stored16};
+use super::vector::{ask_ahead, bytes16, floats8, floats16, load8, load16, pairs16, stored8, stored16};
 use super::{BLOCK, four};
 
 /// Bytes of a block in the file: `d`, `dmin` (f16), 12 bytes of scales and minima, 128 of quants.
@@ -124,6 +124,9 @@ impl super::Group<16> for Group<16> {
                     let part = pair * 2 + half;
                     let mut products = [_mm512_setzero_si512(); M];
                     for (four, both) in quants.iter().enumerate() {
+                        if half == 0 {
+                            ask_ahead::<Self, _>(both);
+                        }
                         let both = load16(both);
                         let shifted = if half == 0 { both } else { _mm512_srli_epi16::<4>(both) };
                         let quants = _mm512_and_si512(shifted, low);

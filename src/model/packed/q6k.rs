@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use super::input::{Block, at};
-use super::vector::{bytes16, floats8, floats16, load8, load16, pairs16, stored8, stored16};
+use super::vector::{ask_ahead, bytes16, floats8, floats16, load8, load16, pairs16, stored8, stored16};
 use super::{BLOCK, four};
 
 /// Bytes of a block in the file: 128 of the quants' low halves, 64 of their upper 2 bits, 16 scales, `d` (f16).
@@ -130,7 +130,9 @@ impl super::Group<16> for Group<16> {
             let input = at(&inputs, index);
             let mut scaled = [_mm512_setzero_si512(); M];
             for part in 0..16 {
-                let (first, second) = (load16(&group.low[part * 2]), load16(&group.low[part * 2 + 1]));
+                let [first, second] = [&group.low[part * 2], &group.low[part * 2 + 1]];
+                [first, second, &group.high[part]].into_iter().for_each(ask_ahead::<Self, _>);
+                let (first, second) = (load16(first), load16(second));
                 let high = load16(&group.high[part]);
                 let with = |low: __m512i, high: __m512i| {
                     _mm512_or_si512(_mm512_and_si512(low, fifteen), _mm512_and_si512(high, upper))
