@@ -155,32 +155,46 @@ resource "aws_security_group" "web" {
         assert!(guarded.reasons.iter().any(|r| r.contains(why)), "{why:?} is not in {guarded:?}");
     }
 
-    #[test]
-    fn a_range_that_an_earlier_fix_has_made_up_is_for_a_person_too() {
-        let group = |name: &str, range: &str| {
-            format!(
-                "resource \"aws_security_group\" \"{name}\" {{\n  ingress {{\n    cidr_blocks = [\"{range}\"]\n  }}\n}}\n"
-            )
+    /// What a person must look at in a second fix that changes `was` into `is`, as a first one did with another block.
+    fn second(ty: &str, argument: &str, was: &str, is: &str) -> [String; 2] {
+        let block = |name: &str, value: &str| {
+            format!("resource \"{ty}\" \"{name}\" {{\n  part {{\n    {argument} = {value}\n  }}\n}}\n")
         };
-        let module = |one: &str, other: &str| tree(&format!("{}{}", group("one", one), group("other", other)));
-        let scanned = module("0.0.0.0/0", "0.0.0.0/0");
-        let (before, after) = (module("10.9.0.0/16", "0.0.0.0/0"), module("10.9.0.0/16", "10.9.0.0/16"));
-        let (target, knowledge) = (BlockAddr::resource("aws_security_group", "other"), Knowledge::default());
-        let of = |scanned| {
-            let (before, after, file, target) = (&before, &after, &main_tf(), &target);
-            judge(&Change {
+        let module = |one: &str, other: &str| tree(&format!("{}{}", block("one", one), block("other", other)));
+        let [scanned, before, after] = [(was, was), (is, was), (is, is)].map(|(one, other)| module(one, other));
+        let (target, knowledge) = (BlockAddr::resource(ty, "other"), Knowledge::default());
+        [&scanned, &before].map(|scanned| {
+            let guarded = judge(&Change {
                 scanned,
-                before,
-                after,
-                file,
-                target,
+                before: &before,
+                after: &after,
+                file: &main_tf(),
+                target: &target,
                 companions: &[],
                 inspected: None,
                 knowledge: &knowledge,
-            })
-        };
-        assert!(of(&scanned).review.join(" ").contains("whether 10.9.0.0/16 is the right range"), "{:?}", of(&scanned));
-        assert!(!of(&before).review.join(" ").contains("right range"), "it stood there");
+            });
+            assert_eq!(guarded.reasons, Vec::<String>::new());
+            guarded.review.join(" ")
+        })
+    }
+
+    #[test]
+    fn what_an_earlier_fix_has_made_up_is_for_a_person_too() {
+        for (ty, argument, was, is, told) in [
+            (
+                "aws_security_group",
+                "cidr_blocks",
+                "[\"0.0.0.0/0\"]",
+                "[\"10.9.0.0/16\"]",
+                "whether 10.9.0.0/16 is the right",
+            ),
+            ("kubernetes_pod", "image", "\"nginx:latest\"", "\"nginx:1.27\"", "which version, as in \"nginx:1.27\""),
+        ] {
+            let [made_up, stood] = second(ty, argument, was, is);
+            assert!(made_up.contains(told), "{made_up}");
+            assert!(!stood.contains(told), "{stood}");
+        }
     }
 
     #[test]
@@ -295,6 +309,25 @@ resource "aws_security_group" "web" {
         let policy = |name: &str| added(&format!("policy = \"arn:aws:s3:::{name}/*\""));
         refused(&policy("replica"), "replica");
         assert_eq!(policy("known"), Guarded::default());
+    }
+
+    #[test]
+    fn a_role_of_any_account_may_become_that_of_the_own() {
+        let own = "${data.aws_caller_identity.current.account_id}";
+        let policy = |account: &str, role: &str| {
+            let principal = format!("{{\"AWS\": \"arn:aws:iam::{account}:role/{role}\"}}");
+            let statement =
+                format!("{{\"Effect\": \"Allow\", \"Principal\": {principal}, \"Action\": \"sns:Publish\"}}");
+            tree(&format!(
+                "data \"aws_caller_identity\" \"current\" {{}}\nresource \"aws_sns_topic_policy\" \"a\" {{\n  policy = \
+                 <<EOT\n{{\"Statement\": [{statement}]}}\nEOT\n}}\n"
+            ))
+        };
+        let target = BlockAddr::resource("aws_sns_topic_policy", "a");
+        let to = |account: &str, role: &str| judged(&policy(account, "sns"), &policy(own, role), &target, &[]);
+        assert_eq!(to("*", "sns").reasons, Vec::<String>::new());
+        refused(&to("*", "other"), "role/other");
+        refused(&to("210987654321", "sns"), "role/sns");
     }
 
     #[test]

@@ -147,7 +147,8 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
     let own =
         value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(|text| (name.to_owned(), text.to_owned()));
     for (name, text) in own.into_iter().chain(entries) {
-        if !stood(&text) && is_image(&name) && !known(&text) && !text.contains("${") {
+        // A version that an earlier fix has made up is no better known for it.
+        if !stood(&text) && is_image(&name) && !scanned(&text) && !text.contains("${") {
             // A digest is judged with all that is given out.
             match images.contains(repository(&text)) {
                 true => {
@@ -180,8 +181,10 @@ fn literal(addr: &BlockAddr, path: &str, value: &str, known: &Known<'_>, guarded
             refuse(format!("{text:?} names what the module does not have; refer to a block, or add one"));
         }
         let called = IN_ACCOUNT.captures(text).map(|found| found[1].to_owned());
-        // Every account has those that services make for themselves.
-        let is_there = |called: &str| names.contains(called) || called.starts_with("aws-service-role/");
+        // One that had to be in any account had to be in this one, and every account has those that services make for themselves.
+        let in_any = text.rsplit_once("}:").map(|(_, tail)| format!("*:{tail}\""));
+        let stood_in_any = in_any.is_some_and(|in_any| before.iter().any(|old| old.contains(&in_any)));
+        let is_there = |called: &str| names.contains(called) || stood_in_any || called.starts_with("aws-service-role/");
         if called.is_some_and(|called| !is_there(&called)) && !gives() {
             refuse(format!("{text:?} names what the module does not have; refer to a block, or add one"));
         }
