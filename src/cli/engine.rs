@@ -18,6 +18,7 @@ use crate::outcome::{ModelIdentity, RunReport, ToolVersion};
 use crate::progress::{Progress, Unit};
 use crate::prompt::Prompts;
 use crate::rules::{self, House, Wish};
+use crate::scanner::ScannerError;
 use crate::scanner::checkov::{self, CheckovWorker};
 use crate::scanner::trivy::Trivy;
 use crate::schema::{Kind, Schemas};
@@ -92,6 +93,20 @@ pub struct Engine<'a> {
     writer: Loading,
     /// Checkov, where it is there.
     pub checkov: Option<CheckovWorker>,
+    others: JoinHandle<Result<Others, ScannerError>>,
+}
+
+/// The tools that are processes of their own, with their versions.
+struct Others {
+    trivy: Option<(Trivy, String)>,
+    terraform: Option<Terraform>,
+}
+
+impl Others {
+    fn find(trivy: Option<PathBuf>) -> Result<Self, ScannerError> {
+        let with_version = |trivy: Trivy| trivy.version().map(|version| (trivy, version));
+        Ok(Self { trivy: trivy.map(Trivy::new).map(with_version).transpose()?, terraform: Terraform::find() })
+    }
 }
 
 impl<'a> Engine<'a> {
@@ -109,7 +124,9 @@ impl<'a> Engine<'a> {
         let schemas = Schemas::open(&cache.schemas_dir())?;
         let writer = start_loading(options, cache)?;
         let checkov = cache.checkov_python().map(|python| CheckovWorker::start(&python)).transpose()?;
-        Ok(Self { options, prompts, knowledge, schemas, writer, checkov })
+        let trivy = cache.trivy();
+        let others = std::thread::spawn(move || Others::find(trivy));
+        Ok(Self { options, prompts, knowledge, schemas, writer, checkov, others })
     }
 
     /// Runs it. Gives the rulebook along, for those who look into the run.
@@ -119,9 +136,9 @@ impl<'a> Engine<'a> {
     pub fn run(mut self, job: Job<'_>, cache: &Cache, progress: &Progress) -> Result<(RunReport, Rulebook), Failure> {
         let options = self.options;
         let rulebook = rulebook(cache, self.checkov.as_mut(), &self.schemas, progress)?;
-        let trivy = cache.trivy().map(Trivy::new);
-        let terraform = Terraform::find();
-        let versions = versions(self.checkov.as_mut(), trivy.as_ref(), terraform.as_ref())?;
+        let others = self.others.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let versions = versions(self.checkov.as_mut(), &others)?;
+        let (trivy, terraform) = (others.trivy.map(|(trivy, _)| trivy), others.terraform);
         let inputs = Inputs {
             job,
             wishes: &rulebook.wishes,
@@ -235,19 +252,14 @@ fn rulebook(
     Ok(Rulebook { house: Arc::new(house), companion_types: worker.resource_types()?, wishes })
 }
 
-fn versions(
-    checkov: Option<&mut CheckovWorker>,
-    trivy: Option<&Trivy>,
-    terraform: Option<&Terraform>,
-) -> Result<Vec<ToolVersion>, Failure> {
+fn versions(checkov: Option<&mut CheckovWorker>, others: &Others) -> Result<Vec<ToolVersion>, Failure> {
     let tool = |name: &str, version: Option<String>| ToolVersion { name: name.to_owned(), version };
     let checkov = checkov.map(|worker| worker.version().map(str::to_owned)).transpose()?;
-    let trivy = trivy.map(Trivy::version).transpose()?;
-    let name = terraform.map_or("terraform", Terraform::name);
+    let terraform = others.terraform.as_ref();
     Ok(vec![
         tool("caulk", Some(env!("CARGO_PKG_VERSION").to_owned())),
         tool("checkov", checkov),
-        tool("trivy", trivy),
-        tool(name, terraform.map(|terraform| terraform.version().to_owned())),
+        tool("trivy", others.trivy.as_ref().map(|(_, version)| version.clone())),
+        tool(terraform.map_or("terraform", Terraform::name), terraform.map(|it| it.version().to_owned())),
     ])
 }

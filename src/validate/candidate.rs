@@ -220,7 +220,7 @@ impl Prover {
         let Some(unit) = self.units.get(&case.unit) else { return Ok(Err(BTreeSet::new())) };
         let dir = case.unit.under(unit.scratch.root());
         let module = Module { dir: &dir, tree: after, folders: &unit.folders, schemas: &unit.schemas };
-        let (before, terraform) = (&self.tree, self.tools.terraform.as_ref());
+        let (before, terraform, valid) = (&self.tree, self.tools.terraform.as_ref(), unit.validate.said()?);
         let (checkov, trivy) = (self.tools.checkov.as_mut(), self.tools.trivy.as_ref());
         let (formatted, scanned, validated) = thread::scope(|scope| {
             let formatted = scope.spawn(|| {
@@ -229,7 +229,7 @@ impl Prover {
                     module::or_unavailable(judged, |why| Judgement::Unavailable { why })
                 })
             });
-            let validated = scope.spawn(|| clocked(|| module::judge(terraform, &unit.validate, module)));
+            let validated = scope.spawn(|| clocked(|| module::judge(terraform, valid, module)));
             let scanned = clocked(|| scan(unit.scratch.root(), checkov, trivy, case.finding.tool));
             (joined(formatted), scanned, joined(validated))
         });

@@ -181,8 +181,7 @@ impl Prover {
 
     /// Plans a unit's copy with the texts of a tree; then it shows the tree with all fixes again.
     fn plan_tree(&mut self, dir: &RelPath, tree: SourceTree) -> Result<Result<Planned, String>, ProofError> {
-        let validate = &self.unit(dir)?.validate;
-        match validate {
+        match self.unit(dir)?.validate.said()? {
             Baseline::Said { providers: Providers::Installed, .. } => {}
             Baseline::Said { providers: Providers::Served, .. } => {
                 let why = "`terraform init` was not run in the module: there is no provider that could plan";

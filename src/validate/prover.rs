@@ -23,7 +23,6 @@ use crate::schema::{self, Schemas};
 use crate::source::{BlockAddr, RelPath, ResourceAddr, SourceTree};
 
 use super::module;
-use super::module::Module;
 use super::plan::{PlanVerdict, Planned};
 use super::rescan::{self, Keys, Passes};
 use super::scratch::{Scratch, Unit};
@@ -92,6 +91,8 @@ pub(super) struct Pending {
 /// A unit's scratch copy and what is known of it.
 #[derive(Debug)]
 pub(super) struct UnitState {
+    /// Ahead of the copy, which must not be gone before that thread is.
+    pub(super) validate: module::Asked,
     pub(super) folders: BTreeSet<RelPath>,
     pub(super) scratch: Scratch,
     /// What the copy shows at present.
@@ -104,7 +105,6 @@ pub(super) struct UnitState {
     pub(super) trivy_current: Option<Keys>,
     /// The tools' schemas, and before them what the module's own providers say.
     pub(super) schemas: Schemas,
-    pub(super) validate: module::Baseline,
     /// What a plan of the unit as scanned says, or why there is none; `None` when it was not asked for.
     pub(super) planned: Option<Result<Planned, String>>,
 }
@@ -284,8 +284,8 @@ impl Prover {
             let scratch = Scratch::copy(&self.base, &unit)?;
             let copy = dir.under(scratch.root());
             let schemas = module::schemas(self.tools.terraform.as_ref(), &copy, &self.tools.schemas)?;
-            let module = Module { dir: &copy, tree: &self.base, folders: &unit.folders, schemas: &schemas };
-            let validate = module::baseline(self.tools.terraform.as_ref(), module)?;
+            let (terraform, folders) = (self.tools.terraform.clone(), unit.folders.clone());
+            let validate = module::Asked::of(terraform, copy, self.base.clone(), folders, schemas.clone());
             let state = UnitState {
                 folders: unit.folders,
                 scratch,
@@ -316,7 +316,11 @@ impl Prover {
     /// Makes the unit's copy show a tree.
     pub(super) fn show(&mut self, dir: &RelPath, tree: SourceTree) -> Result<(), ProofError> {
         if let Some(unit) = self.units.get_mut(dir) {
-            unit.scratch.show(&tree, &unit.shown)?;
+            if unit.scratch.is_another(&tree, &unit.shown) {
+                // Terraform was asked about the copy as it is.
+                unit.validate.said()?;
+                unit.scratch.show(&tree, &unit.shown)?;
+            }
             unit.shown = tree;
         }
         Ok(())

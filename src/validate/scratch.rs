@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-use crate::source::{RelPath, SourceTree};
+use crate::source::{RelPath, SourceFile, SourceTree};
 
 /// Files larger than this are linked, not copied: bytes.
 const COPY_LIMIT: u64 = 1 << 20;
@@ -69,12 +69,17 @@ impl Scratch {
     /// # Errors
     /// When a file cannot be written.
     pub fn show(&self, tree: &SourceTree, shown: &SourceTree) -> io::Result<()> {
-        for file in self.folders.iter().flat_map(|dir| tree.module(dir)) {
-            if shown.file(file.path()).is_none_or(|old| old.text() != file.text()) {
-                std::fs::write(file.path().under(self.root()), file.text())?;
-            }
-        }
-        Ok(())
+        self.changed(tree, shown).try_for_each(|file| std::fs::write(file.path().under(self.root()), file.text()))
+    }
+
+    /// Whether the copy of a tree is another one than that of the tree that it shows so far.
+    pub fn is_another(&self, tree: &SourceTree, shown: &SourceTree) -> bool {
+        self.changed(tree, shown).next().is_some()
+    }
+
+    fn changed<'a>(&'a self, tree: &'a SourceTree, shown: &'a SourceTree) -> impl Iterator<Item = &'a SourceFile> {
+        let files = self.folders.iter().flat_map(|dir| tree.module(dir));
+        files.filter(|file| shown.file(file.path()).is_none_or(|old| old.text() != file.text()))
     }
 }
 
