@@ -97,9 +97,14 @@ impl Typed<'_> {
         }
         let given = self.references.given(name);
         if let Some(first) = given.first() {
-            // An expression may be a list of its own.
-            let whole = if first.starts_with('"') { String::new() } else { format!(" | {}", super::hcl::quote(first)) };
-            return Some(self.several(&super::hcl::quote(first), depth) + &whole);
+            let one = super::hcl::quote(first);
+            let list = format!("\"[\" {one} \"]\"");
+            // An expression may be a list of its own, whether or not its type is known.
+            return Some(match first.starts_with('"') {
+                true => list,
+                false if self.references.is_list(first) => one,
+                false => format!("{list} | {one}"),
+            });
         }
         let meant = if form.narrow || form.over.is_none() { self.references.meant(name, None) } else { None };
         let (one, whole) = match meant {

@@ -402,6 +402,12 @@ impl References {
     }
 
     fn fitting(&self, wanted: Class) -> impl Iterator<Item = &str> {
+    /// Whether an expression is a reference to what is known to be a list.
+    pub(super) fn is_list(&self, expression: &str) -> bool {
+        let head = escape(expression);
+        self.heads.iter().any(|(class, known)| *class == Class::List && *known == head)
+    }
+
         self.heads.iter().filter(move |(class, _)| class.fits(wanted)).map(|(_, head)| head.as_str())
     }
 
