@@ -188,12 +188,13 @@ fn can_link(ty: &Type) -> bool {
 }
 
 /// What blocks are called in attributes, where it is not by their type.
-const CALLED: [(&str, &str); 10] = [
+const CALLED: [(&str, &str); 11] = [
     ("kms", "aws_kms_key"),
     ("kms_master_key", "aws_kms_key"),
     ("encryption_key", "aws_kms_key"),
     ("log_destination", "aws_cloudwatch_log_group"),
     ("log_destination_configs", "aws_cloudwatch_log_group"),
+    ("signing_profile_version", "aws_signer_signing_profile"),
     ("web_acl", "aws_wafv2_web_acl"),
     ("web_application_firewall_policy_link", "azurerm_frontdoor_firewall_policy"),
     ("kms_key", "google_kms_crypto_key"),
@@ -245,6 +246,7 @@ pub(super) fn called_by(attribute: &str, ty: &str) -> Option<&'static str> {
         // CloudFront's, of which the newer firewalls' are ARNs (provider's documentation).
         "web_acl_id" if ty == "aws_wafv2_web_acl" => Some("arn"),
         "log_destination_configs" => Some("arn"),
+        "signing_profile_version_arns" => Some("version_arn"),
         // Azure's ids are all called so.
         _ if attribute.ends_with("_id") && provider_of(ty) == "azurerm" => Some("id"),
         _ if attribute.ends_with("_ids") => Some("id"),
@@ -423,7 +425,8 @@ mod tests {
             let found = meant_types(&schemas, &BlockAddr::resource(target, "a"), [path.as_slice()], &types);
             found.into_iter().collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(meant("aws_lambda_function", "code_signing_config_arn", &[]), "aws_lambda_code_signing_config");
+        let signing = meant("aws_lambda_function", "code_signing_config_arn", &[]);
+        assert_eq!(signing, "aws_lambda_code_signing_config aws_signer_signing_profile");
         assert_eq!(meant("aws_lambda_function", "memory_size", &[]), "");
         let endpoint = meant("azurerm_key_vault", "name", &["azurerm_private_endpoint"]);
         assert_eq!(endpoint, "azurerm_resource_group azurerm_subnet azurerm_virtual_network");
@@ -443,6 +446,7 @@ mod tests {
             ("log_destination", "aws_cloudwatch_log_group"),
             ("execution_role_arn", "aws_iam_role"),
             ("role_arn", "aws_iam_role"),
+            ("signing_profile_version_arns", "aws_signer_signing_profile"),
         ] {
             assert!(means(attribute, ty), "{attribute} {ty}");
         }

@@ -21,7 +21,7 @@ use super::secrets::Secrets;
 use super::{are_of_two_clouds, is_name};
 
 /// Attributes by which a new block is referred to.
-const REFERRED: [&str; 22] = [
+const REFERRED: [&str; 23] = [
     "account_id",
     "arn",
     "bucket",
@@ -44,6 +44,7 @@ const REFERRED: [&str; 22] = [
     "subscription_id",
     "tenant_id",
     "url",
+    "version_arn",
 ];
 
 /// The terminal of references to given blocks, by which a connection is made, and that of strings with one in them.
@@ -401,13 +402,13 @@ impl References {
         self.fitting(wanted).next().map(|_| *terminal)
     }
 
-    fn fitting(&self, wanted: Class) -> impl Iterator<Item = &str> {
     /// Whether an expression is a reference to what is known to be a list.
     pub(super) fn is_list(&self, expression: &str) -> bool {
         let head = escape(expression);
         self.heads.iter().any(|(class, known)| *class == Class::List && *known == head)
     }
 
+    fn fitting(&self, wanted: Class) -> impl Iterator<Item = &str> {
         self.heads.iter().filter(move |(class, _)| class.fits(wanted)).map(|(_, head)| head.as_str())
     }
 
