@@ -44,7 +44,17 @@ fn nothing_to_set(wish: Option<&Wish>, block: &Block, ty: &str) -> String {
 /// What a refused answer would have had to know.
 pub(super) fn unknown(attempt: &Attempt) -> Option<String> {
     let reason = attempt.verdicts.last()?.reasons().first()?;
-    Some(format!("what it takes is not in the module, and only you can give it: {reason}"))
+    Some(format!("what it takes is not in the module, and only you can give it: {}", place(reason)))
+}
+
+/// Of what a guardrail says of a made-up value, where it would stand: what was made up is no matter.
+fn place(reason: &str) -> String {
+    match reason.splitn(3, ": ").collect::<Vec<_>>().as_slice() {
+        [addr, path, why] if why.starts_with('"') && !path.contains(' ') => {
+            format!("`{path}` of {addr} (a [[value]] of caulk.toml can say it)")
+        }
+        _ => reason.to_owned(),
+    }
 }
 
 /// A key that nobody can set, or that must be there though the rule forbids it.
@@ -98,6 +108,15 @@ fn documents<'a>(wish: &Wish, block: &'a Block) -> impl Iterator<Item = (&'a str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_made_up_is_not_told() {
+        let told = place("aws_lb.a: subnets: \"subnet-1: x\" names what the module does not have; refer to a block");
+        assert_eq!(told, "`subnets` of aws_lb.a (a [[value]] of caulk.toml can say it)");
+        for other in ["aws_lb.a: policy: an action is new", "10.0.0.0 to 10.0.0.255 are 256 addresses"] {
+            assert_eq!(place(other), other);
+        }
+    }
     use crate::rules::Wanted;
     use crate::schema::Schemas;
     use crate::source::{RelPath, SourceFile};
