@@ -108,6 +108,9 @@ fn documents<'a>(wish: &Wish, block: &'a Block) -> impl Iterator<Item = (&'a str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Wanted;
+    use crate::schema::Schemas;
+    use crate::source::{RelPath, SourceFile};
 
     #[test]
     fn what_was_made_up_is_not_told() {
@@ -117,9 +120,6 @@ mod tests {
             assert_eq!(place(other), other);
         }
     }
-    use crate::rules::Wanted;
-    use crate::schema::Schemas;
-    use crate::source::{RelPath, SourceFile};
     use serde_json::json;
 
     fn in_body(ty: &str, body: &str, wish: &Wish, explored: &Explored) -> Option<String> {

@@ -119,9 +119,9 @@ impl Typed<'_> {
         Some(self.several(&one, depth) + &whole)
     }
 
-    /// Whether an attribute is a list of what names other things.
+    /// Whether an attribute is a list of what names other things, and says so.
     pub(super) fn is_of_names(&self, name: &str, ty: &Type, depth: usize) -> bool {
-        is_list_of_texts(ty) && naming::names_another(self.references.ty(), depth == 1, name)
+        is_list_of_texts(ty) && refers(name) && naming::names_another(self.references.ty(), depth == 1, name)
     }
 
     /// What a text of a new block may be, where its name says: `Some(None)` where that is nothing.

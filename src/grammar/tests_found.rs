@@ -234,6 +234,15 @@ fn a_block_that_has_to_be_there_does_something() {
 }
 
 #[test]
+fn a_list_that_names_things_by_a_word_alone_refers_to_what_there_is() {
+    let module = "resource \"aws_lb\" \"a\" {\n}\nresource \"aws_security_group\" \"web\" {\n}\n";
+    let way = [wanted("security_groups", Must::Exist)];
+    let grammar = finding("aws_lb", module, &[&way]).one_of_found(&[]).unwrap().unwrap();
+    let answer = "resource \"aws_lb\" \"a\" {\n  security_groups = [aws_security_group.web.id]\n}";
+    assert!(accepts(&grammar, answer));
+}
+
+#[test]
 fn where_the_provider_lists_values_a_text_is_one_of_them() {
     let cluster = "google_container_cluster";
     let grammar = other_than(cluster, "", "release_channel.channel", json!(["UNSPECIFIED"]));

@@ -1,5 +1,6 @@
 //! Proves fixes in a scratch copy, cheap gates first. The only place that constructs a [`VerifiedFix`].
 
+mod asked;
 mod candidate;
 mod format;
 pub mod guard;

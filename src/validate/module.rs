@@ -3,15 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
-use std::thread;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::grammar::provider_of;
-use crate::interrupt::Interrupted;
 use crate::outcome::Judgement;
 use crate::process::{Output, ProcessError};
 use crate::schema::{self, Kind, Schemas, untold};
@@ -121,49 +118,6 @@ pub(super) fn schemas(terraform: Option<&Terraform>, dir: &Path, schemas: &Schem
     let text = own.filter(Output::success).and_then(|out| String::from_utf8(out.stdout).ok());
     let packs = text.and_then(|text| schema::read_terraform(&text, dir).ok());
     Ok(packs.map_or_else(|| schemas.clone(), |packs| schemas.with_module(packs)))
-}
-
-/// What terraform says of a module as it was: a thread of its own asks, while other things are done.
-#[derive(Debug)]
-pub(super) struct Asked(LazyLock<Result<Baseline, Interrupted>, Answer>);
-
-/// Waits for that thread.
-type Answer = Box<dyn FnOnce() -> Result<Baseline, Interrupted> + Send>;
-
-impl Asked {
-    /// Asks of a copy in that folder, which must not change until the answer is there.
-    pub(super) fn of(
-        terraform: Option<Terraform>,
-        dir: PathBuf,
-        tree: SourceTree,
-        folders: BTreeSet<RelPath>,
-        schemas: Schemas,
-    ) -> Self {
-        let ask = move || {
-            let module = Module { dir: &dir, tree: &tree, folders: &folders, schemas: &schemas };
-            // All else that goes wrong is in the answer.
-            baseline(terraform.as_ref(), module).map_err(|_| Interrupted)
-        };
-        let thread = thread::spawn(ask);
-        Self(LazyLock::new(Box::new(|| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))))
-    }
-
-    /// The answer, once it is there.
-    ///
-    /// # Errors
-    /// When the user interrupts.
-    pub(super) fn said(&self) -> Result<&Baseline, ProcessError> {
-        self.0.as_ref().map_err(|_| ProcessError::Interrupted)
-    }
-}
-
-impl Drop for Asked {
-    /// No process outlives the copy that it is about.
-    fn drop(&mut self) {
-        if !thread::panicking() {
-            LazyLock::force(&self.0).as_ref().ok();
-        }
-    }
 }
 
 /// Asks for the first time. Where the module is initialised or a mirror is configured, by the providers themselves; else the

@@ -22,6 +22,7 @@ use crate::scanner::{CheckKey, ScannerError};
 use crate::schema::{self, Schemas};
 use crate::source::{BlockAddr, RelPath, ResourceAddr, SourceTree};
 
+use super::asked::Asked;
 use super::module;
 use super::plan::{PlanVerdict, Planned};
 use super::rescan::{self, Keys, Passes};
@@ -92,7 +93,7 @@ pub(super) struct Pending {
 #[derive(Debug)]
 pub(super) struct UnitState {
     /// Ahead of the copy, which must not be gone before that thread is.
-    pub(super) validate: module::Asked,
+    pub(super) validate: Asked,
     pub(super) folders: BTreeSet<RelPath>,
     pub(super) scratch: Scratch,
     /// What the copy shows at present.
@@ -285,7 +286,7 @@ impl Prover {
             let copy = dir.under(scratch.root());
             let schemas = module::schemas(self.tools.terraform.as_ref(), &copy, &self.tools.schemas)?;
             let (terraform, folders) = (self.tools.terraform.clone(), unit.folders.clone());
-            let validate = module::Asked::of(terraform, copy, self.base.clone(), folders, schemas.clone());
+            let validate = Asked::of(terraform, copy, self.base.clone(), folders, schemas.clone());
             let state = UnitState {
                 folders: unit.folders,
                 scratch,
