@@ -111,6 +111,7 @@ mod tests {
     use crate::rules::Wanted;
     use crate::schema::Schemas;
     use crate::source::{RelPath, SourceFile};
+    use serde_json::json;
 
     #[test]
     fn what_was_made_up_is_not_told() {
@@ -120,7 +121,6 @@ mod tests {
             assert_eq!(place(other), other);
         }
     }
-    use serde_json::json;
 
     fn in_body(ty: &str, body: &str, wish: &Wish, explored: &Explored) -> Option<String> {
         let text = format!("resource \"{ty}\" \"a\" {{\n{body}}}\n");
