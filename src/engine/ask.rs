@@ -307,7 +307,7 @@ fn question(
         _ => crate::rules::from_hints(&case.finding),
     };
     let title = if hinted.title.is_empty() { case.finding.message.clone() } else { hinted.title.clone() };
-    let related = target.related.iter().map(|related| related.text.trim_end()).collect::<Vec<_>>().join("\n\n");
+    let related = joined(target.related.iter().map(|related| related.text.as_str()));
     let hinted = match case.subject.1.resource_type() {
         Some(ty) => hinted.for_type(ty),
         None => hinted,
@@ -336,6 +336,11 @@ fn question(
         is_guess: rules.wish.is_none(),
         more: None,
     })
+}
+
+/// Texts of blocks as one.
+fn joined<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    texts.map(str::trim_end).collect::<Vec<_>>().join("\n\n")
 }
 
 /// What the rule's paths and the module's blocks of the same type show of names.
@@ -473,25 +478,6 @@ pub(super) fn attempt(
     writer: &mut dyn Writer,
 ) -> Result<Option<Attempt>, EngineError> {
     let &Asking { question, this, earlier, refusals, number, sampling } = asking;
-    let turns = prompts.turns(&Ask {
-        rule: &question.case.finding.rule,
-        title: &question.title,
-        wish: if this.is_free() || question.shown.is_empty() { &question.wish } else { &question.shown },
-        target: &question.target.text,
-        related: &question.related,
-        rejected: refusals,
-    })?;
-    let mut write = |grammar: &Grammar, max_tokens: usize| {
-        writer.write(&WriteRequest {
-            finding: &question.case.finding.id,
-            number,
-            turns: &turns,
-            grammar,
-            language: &question.grammar,
-            sampling,
-            max_tokens,
-        })
-    };
     let led = match this.lead {
         Lead::Free => None,
         Lead::Way(way) => question.ways.get(way).cloned(),
@@ -514,6 +500,33 @@ pub(super) fn attempt(
                 None => return Ok(None),
             }
         }
+    };
+    // An answer that is held to something needs to know what that is about; one that is not, everything.
+    let (target, related) = match &led {
+        Some(led) => {
+            let (target, related) = question.target.brief(|item| led.may_write(item), |block| led.may_name(block));
+            (target, joined(related.iter().map(String::as_str)))
+        }
+        None => (question.target.text.clone(), question.related.clone()),
+    };
+    let turns = prompts.turns(&Ask {
+        rule: &question.case.finding.rule,
+        title: &question.title,
+        wish: if this.is_free() || question.shown.is_empty() { &question.wish } else { &question.shown },
+        target: &target,
+        related: &related,
+        rejected: refusals,
+    })?;
+    let mut write = |grammar: &Grammar, max_tokens: usize| {
+        writer.write(&WriteRequest {
+            finding: &question.case.finding.id,
+            number,
+            turns: &turns,
+            grammar,
+            language: &question.grammar,
+            sampling,
+            max_tokens,
+        })
     };
     let first = led.as_ref().unwrap_or(&question.grammar);
     let most = if this.is_free() { effort.answer_tokens * FREE.0 / FREE.1 } else { effort.answer_tokens };

@@ -32,6 +32,7 @@ mod tests_given;
 #[cfg(test)]
 mod tests_new;
 mod typed;
+mod used;
 #[cfg(test)]
 pub(crate) mod walk;
 mod ways;

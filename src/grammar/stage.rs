@@ -20,6 +20,7 @@ use super::names::Names;
 use super::references::References;
 use super::secrets;
 use super::typed::Typed;
+use super::used::only_used;
 use super::{Asked, Going, Grammar, Shapes, hcl, hollow, provider_of};
 
 /// Found ways that an answer may choose from, at most.
@@ -357,7 +358,7 @@ pub(super) fn stage(
     lark.push_str(&after.rules);
     lark.push_str(&references.lark());
     lark.push_str(&rules);
-    lark
+    only_used(&lark)
 }
 
 /// A rule that may be left out, or nothing.

@@ -53,6 +53,51 @@ pub struct Omitted {
     pub why: String,
 }
 
+/// Lines of an item of a block that are too many where it is not what the question is about.
+const LONG: usize = 5;
+
+impl Target {
+    /// The target's text and those of the blocks around it, as far as they are about what an answer may write and name: of the
+    /// target no long items that it may not write, and only those blocks around it that it may name, without theirs.
+    pub fn brief(
+        &self,
+        may_write: impl Fn(&str) -> bool,
+        may_name: impl Fn(&BlockAddr) -> bool,
+    ) -> (String, Vec<String>) {
+        let related = self.related.iter().filter(|related| may_name(&related.block));
+        (without_long(&self.text, may_write), related.map(|related| without_long(&related.text, |_| false)).collect())
+    }
+}
+
+/// A block's text without its long items but for these, with `…` for the rest.
+fn without_long(text: &str, keep: impl Fn(&str) -> bool) -> String {
+    // One that is cut already is no HCL.
+    let Ok(file) = SourceFile::parse(RelPath::default(), text.as_bytes().to_vec()) else { return text.to_owned() };
+    let Some(block) = file.body().blocks().next() else { return text.to_owned() };
+    let is_long = |item: &&Item| text[item.span().clone()].lines().count() >= LONG;
+    let names = |item: &Item| match item {
+        Item::Attribute(attribute) => vec![attribute.key.clone()],
+        // A dynamic block makes blocks that are called as its label.
+        Item::Block(block) => block.labels.iter().chain([&block.keyword]).cloned().collect(),
+    };
+    let left_out = |item: &&Item| is_long(item) && !names(item).iter().any(|name| keep(name));
+    let mut out = text.to_owned();
+    let mut any = false;
+    for item in block.body.items.iter().rev().filter(left_out) {
+        let start = text[..item.span().start].rfind('\n').map_or(0, |at| at + 1);
+        let end = item.span().end + text[item.span().end..].find('\n').map_or(0, |at| at + 1);
+        // What else stands on its lines stays, and then so does it.
+        if text[start..item.span().start].trim().is_empty() && end <= block.body.span.end {
+            out.replace_range(start..end, "");
+            any = true;
+        }
+    }
+    match out.rfind('}').filter(|_| any) {
+        Some(at) => format!("{}\n  …\n}}", out[..at].trim_end()),
+        None => out,
+    }
+}
+
 /// Gathers the target and its surroundings from the module in `file`'s folder. `budget` is in tokens as `count` counts
 /// them; the target itself is always whole.
 ///
@@ -237,6 +282,28 @@ resource "aws_sns_topic" "unrelated" {
             assert_eq!(target.related[0].text, "locals {\n  name  = \"n\"\n  …\n}");
             assert!(target.omitted.is_empty());
         }
+    }
+
+    #[test]
+    fn what_an_answer_is_not_about_is_left_out() {
+        let long = |name: &str| format!("  {name} {{\n    a = 1\n    b = 2\n    c = 3\n  }}\n");
+        let policy = format!("\n  policy = {{\n{}  }}\n", "    a = 1\n".repeat(4));
+        let module = MODULE
+            .replace(
+                "\n  kms    = aws",
+                &format!("\n{}{}  tags = {{ a = 1 }}\n  kms = aws", long("cors"), long("logging")),
+            )
+            .replace("\n  policy = jsonencode({\n    Statement = []\n  })\n", &policy);
+        let target = around(&module, 10_000);
+        let (text, related) =
+            target.brief(|item| item == "logging", |block| block.labels.first().is_some_and(|ty| ty == "aws_kms_key"));
+        let expected = format!(
+            "resource \"aws_s3_bucket\" \"b\" {{\n  bucket = local.name\n{}  tags = {{ a = 1 }}\n  kms = aws_kms_key.k.arn\n  …\n}}",
+            long("logging")
+        );
+        assert_eq!(text, expected);
+        assert_eq!(related, ["resource \"aws_kms_key\" \"k\" {\n  enable_key_rotation = true # yes\n  …\n}"]);
+        assert_eq!(target.brief(|_| true, |_| false), (target.text.clone(), Vec::new()));
     }
 
     #[test]
