@@ -7,6 +7,8 @@ use rayon::prelude::*;
 
 use super::Place;
 use super::cache::{Head, LayerCache};
+#[cfg(target_arch = "x86_64")]
+use super::wide;
 use crate::model::lanes::{self, Kernel, LANES};
 
 /// Queries that are taken together, at most.
@@ -46,12 +48,12 @@ fn attend(queries: &[f32], cache: &LayerCache, start: usize, group: usize, width
         pieces.for_each(|(piece, (out, queries))| {
             let reach = |row: usize| start + (piece * most + row) / group + 1;
             match out.len() / width {
-                1 => lanes::run(Attend::<1> { queries, head, reach: std::array::from_fn(reach), width, out }),
-                2 => lanes::run(Attend::<2> { queries, head, reach: std::array::from_fn(reach), width, out }),
-                3 => lanes::run(Attend::<3> { queries, head, reach: std::array::from_fn(reach), width, out }),
-                4 => lanes::run(Attend::<4> { queries, head, reach: std::array::from_fn(reach), width, out }),
-                5 => lanes::run(Attend::<5> { queries, head, reach: std::array::from_fn(reach), width, out }),
-                _ => lanes::run(Attend::<6> { queries, head, reach: std::array::from_fn(reach), width, out }),
+                1 => Attend::<1> { queries, head, reach: std::array::from_fn(reach), width, out }.run(),
+                2 => Attend::<2> { queries, head, reach: std::array::from_fn(reach), width, out }.run(),
+                3 => Attend::<3> { queries, head, reach: std::array::from_fn(reach), width, out }.run(),
+                4 => Attend::<4> { queries, head, reach: std::array::from_fn(reach), width, out }.run(),
+                5 => Attend::<5> { queries, head, reach: std::array::from_fn(reach), width, out }.run(),
+                _ => Attend::<6> { queries, head, reach: std::array::from_fn(reach), width, out }.run(),
             }
         });
     });
@@ -67,19 +69,15 @@ struct Attend<'a, const R: usize> {
     out: &'a mut [f32],
 }
 
-impl<const R: usize> Kernel for Attend<'_, R> {
-    type Output = ();
-
-    #[inline(always)]
+impl<const R: usize> Attend<'_, R> {
     fn run(self) {
         let Self { queries, head, reach, width, out } = self;
         let longest = reach.iter().copied().max().unwrap_or_default();
-        let mut weights = scores::<R>(queries, head, longest.div_ceil(LANES), width);
-        let mut sums = [0f32; R];
-        for row in 0..R {
-            sums[row] = softmax(&mut weights, row, reach[row]);
-        }
-        let mixed = mix(&weights, head, width);
+        let mut weights = vec![[[0f32; LANES]; R]; longest.div_ceil(LANES)];
+        scores(&turned(queries, width), head, &mut weights);
+        let sums = lanes::run(Softmax { scores: &mut weights, reach });
+        let mut mixed = vec![[[0f32; LANES]; R]; width / LANES];
+        mix(&weights, head, &mut mixed);
         for row in 0..R {
             let (factor, of_row) = (1.0 / sums[row], &mut out[row * width..(row + 1) * width]);
             for (out, mixed) in of_row.as_chunks_mut::<LANES>().0.iter_mut().zip(&mixed) {
@@ -91,29 +89,77 @@ impl<const R: usize> Kernel for Attend<'_, R> {
     }
 }
 
-/// The products of the queries with all keys, sixteen by sixteen.
-#[inline(always)]
-fn scores<const R: usize>(queries: &[f32], head: &Head, tiles: usize, width: usize) -> Vec<[[f32; LANES]; R]> {
-    // Element by element, those of all queries.
+/// Queries element by element, those of all.
+fn turned<const R: usize>(queries: &[f32], width: usize) -> Vec<[f32; R]> {
     let mut turned = vec![[0f32; R]; width];
     for (row, query) in queries.chunks_exact(width).enumerate().take(R) {
         for (turned, element) in turned.iter_mut().zip(query) {
             turned[row] = *element;
         }
     }
-    let mut scores = vec![[[0f32; LANES]; R]; tiles];
-    for (tile, scores) in scores.iter_mut().enumerate() {
-        let mut sums = [[0f32; LANES]; R];
-        for (query, keys) in turned.iter().zip(head.keys(tile)) {
-            for row in 0..R {
-                for lane in 0..LANES {
-                    sums[row][lane] = query[row].mul_add(keys[lane], sums[row][lane]);
+    turned
+}
+
+/// The products of the queries with the keys, sixteen by sixteen, as many as `out` has room for.
+fn scores<const R: usize>(queries: &[[f32; R]], head: &Head, out: &mut [[[f32; LANES]; R]]) {
+    #[cfg(target_arch = "x86_64")]
+    if wide::is_able() {
+        return wide::scores(queries, head, out);
+    }
+    lanes::run(Scores { queries, head, out });
+}
+
+/// The values, summed by the weights, sixteen elements by sixteen.
+fn mix<const R: usize>(weights: &[[[f32; LANES]; R]], head: &Head, out: &mut [[[f32; LANES]; R]]) {
+    #[cfg(target_arch = "x86_64")]
+    if wide::is_able() {
+        return wide::mix(weights, head, out);
+    }
+    lanes::run(Mix { weights, head, out });
+}
+
+struct Scores<'a, const R: usize> {
+    queries: &'a [[f32; R]],
+    head: &'a Head,
+    out: &'a mut [[[f32; LANES]; R]],
+}
+
+impl<const R: usize> Kernel for Scores<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (tile, scores) in self.out.iter_mut().enumerate() {
+            let mut sums = [[0f32; LANES]; R];
+            for (query, keys) in self.queries.iter().zip(self.head.keys(tile)) {
+                for row in 0..R {
+                    for lane in 0..LANES {
+                        sums[row][lane] = query[row].mul_add(keys[lane], sums[row][lane]);
+                    }
                 }
             }
+            *scores = sums;
         }
-        *scores = sums;
     }
-    scores
+}
+
+/// Turns scores into weights, of which the sums are given.
+struct Softmax<'a, const R: usize> {
+    scores: &'a mut [[[f32; LANES]; R]],
+    reach: [usize; R],
+}
+
+impl<const R: usize> Kernel for Softmax<'_, R> {
+    type Output = [f32; R];
+
+    #[inline(always)]
+    fn run(self) -> [f32; R] {
+        let mut sums = [0f32; R];
+        for (row, sum) in sums.iter_mut().enumerate() {
+            *sum = softmax(self.scores, row, self.reach[row]);
+        }
+        sums
+    }
 }
 
 /// Turns a query's scores into weights, of which the sum is given: those out of its reach into nothing.
@@ -143,23 +189,65 @@ fn softmax<const R: usize>(scores: &mut [[[f32; LANES]; R]], row: usize, reach: 
     lanes::sum(&sums)
 }
 
-/// The values, summed by the weights, sixteen elements by sixteen.
-#[inline(always)]
-fn mix<const R: usize>(weights: &[[[f32; LANES]; R]], head: &Head, width: usize) -> Vec<[[f32; LANES]; R]> {
-    let mut mixed = vec![[[0f32; LANES]; R]; width / LANES];
-    for (part, mixed) in mixed.iter_mut().enumerate() {
-        let mut sums = [[0f32; LANES]; R];
-        for (tile, weights) in weights.iter().enumerate() {
-            for (position, values) in head.values(tile).chunks_exact(width).enumerate().take(LANES) {
-                let values = &values.as_chunks::<LANES>().0[part];
-                for row in 0..R {
-                    for lane in 0..LANES {
-                        sums[row][lane] = weights[row][position].mul_add(values[lane], sums[row][lane]);
+struct Mix<'a, const R: usize> {
+    weights: &'a [[[f32; LANES]; R]],
+    head: &'a Head,
+    out: &'a mut [[[f32; LANES]; R]],
+}
+
+impl<const R: usize> Kernel for Mix<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let width = self.out.len() * LANES;
+        for (part, mixed) in self.out.iter_mut().enumerate() {
+            let mut sums = [[0f32; LANES]; R];
+            for (tile, weights) in self.weights.iter().enumerate() {
+                for (position, values) in self.head.values(tile).chunks_exact(width).enumerate().take(LANES) {
+                    let values = &values.as_chunks::<LANES>().0[part];
+                    for row in 0..R {
+                        for lane in 0..LANES {
+                            sums[row][lane] = weights[row][position].mul_add(values[lane], sums[row][lane]);
+                        }
                     }
                 }
             }
+            *mixed = sums;
         }
-        *mixed = sums;
     }
-    mixed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn wide_products_are_those_of_the_plain_loops_to_the_bit() {
+        const WIDTH: usize = 3 * LANES;
+        if !wide::is_able() {
+            return;
+        }
+        let number = |n: usize| ((n * 7919 + 13) % 1009) as f32 / 505.0 - 1.0;
+        let mut head = Head::new(WIDTH);
+        for position in 0..5 * LANES {
+            let row = |of: usize| (0..WIDTH).map(|n| number(of + position * WIDTH + n)).collect::<Vec<_>>();
+            head.write(position, &row(3), &row(5));
+        }
+        let queries: Vec<f32> = (0..6 * WIDTH).map(number).collect();
+        let queries = turned::<6>(&queries, WIDTH);
+        for tiles in [1, 2, 5] {
+            let nothing = || vec![[[0f32; LANES]; 6]; tiles];
+            let (mut plain, mut fast) = (nothing(), nothing());
+            lanes::run(Scores { queries: &queries, head: &head, out: &mut plain });
+            wide::scores(&queries, &head, &mut fast);
+            assert_eq!(plain, fast);
+            assert!(plain[tiles - 1][5][15] != 0.0);
+            let (mut mixed, mut mixed_fast) = (vec![[[0f32; LANES]; 6]; 3], vec![[[0f32; LANES]; 6]; 3]);
+            lanes::run(Mix { weights: &plain, head: &head, out: &mut mixed });
+            wide::mix(&plain, &head, &mut mixed_fast);
+            assert_eq!(mixed, mixed_fast);
+        }
+    }
 }

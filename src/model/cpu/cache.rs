@@ -19,8 +19,7 @@ pub struct LayerCache {
 impl LayerCache {
     /// Nothing yet.
     pub fn new(config: &Config) -> Self {
-        let head = || Head { tiles: Vec::new(), width: config.head_width };
-        Self { heads: (0..config.kv_heads).map(|_| head()).collect() }
+        Self { heads: (0..config.kv_heads).map(|_| Head::new(config.head_width)).collect() }
     }
 
     /// Writes the tiles of the first positions, head by head.
@@ -95,6 +94,11 @@ impl Tile {
 }
 
 impl Head {
+    /// Nothing yet, of keys and values with so many elements each.
+    pub fn new(width: usize) -> Self {
+        Self { tiles: Vec::new(), width }
+    }
+
     /// Writes the key and the value of a position, which is in the last tile or the one behind it.
     pub fn write(&mut self, position: usize, key: &[f32], value: &[f32]) {
         let (tile, lane, width) = (position / LANES, position % LANES, self.width);
@@ -127,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_one_cache_writes_another_does_not_see() {
-        let mut one = Head { tiles: Vec::new(), width: 2 };
+        let mut one = Head::new(2);
         for position in 0..20 {
             one.write(position, &[position as f32, 0.5], &[0.0, position as f32]);
         }

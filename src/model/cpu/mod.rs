@@ -5,6 +5,8 @@
 
 mod attention;
 mod cache;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 use std::fs::File;
 use std::ops::Range;
