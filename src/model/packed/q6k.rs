@@ -76,6 +76,10 @@ impl super::Group<8> for Group<8> {
             let input = at(&inputs, index);
             let mut scaled = [_mm256_setzero_si256(); M];
             for part in 0..16 {
+                ask_ahead::<Self, _>(&group.low[part * 2]);
+                if part % 2 == 0 {
+                    ask_ahead::<Self, _>(&group.high[part]);
+                }
                 let (first, second) = (load8(&group.low[part * 2]), load8(&group.low[part * 2 + 1]));
                 let high = load8(&group.high[part]);
                 let with = |low: __m256i, high: __m256i| {

@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use super::input::{Block, at};
-use super::vector::{floats8, floats16, load8, load16, stored8, stored16};
+use super::vector::{ask_ahead, floats8, floats16, load8, load16, stored8, stored16};
 use super::{BLOCK, four};
 
 /// Parts that are taken together.
@@ -55,6 +55,9 @@ impl super::Group<8> for Group<8> {
             for (part, scales) in group.scales.iter().enumerate() {
                 let mut products = [_mm256_setzero_si256(); M];
                 for four in 0..8 {
+                    if four % 2 == 0 {
+                        ask_ahead::<Self, _>(&group.quants[part * 8 + four]);
+                    }
                     let quants = load8(&group.quants[part * 8 + four]);
                     let sizes = _mm256_abs_epi8(quants);
                     for m in 0..M {
