@@ -73,6 +73,7 @@ impl Measured {
             forward_ms,
             mask_us,
             load_s,
+            first_token_s,
             peak_bytes,
             bandwidth_gb_s,
             bandwidth_share,
@@ -92,6 +93,7 @@ impl Measured {
         );
         rows.push(row("which tokens may come next".into(), format!("{mask_us:.0} µs")));
         rows.push(row("loading".into(), format!("{load_s:.2} s")));
+        rows.extend(first_token_s.map(|seconds| row("from start to a first token".into(), format!("{seconds:.2} s"))));
         rows.extend(peak_bytes.map(|bytes| row("most memory".into(), format!("{} MiB", bytes >> 20))));
         rows.push(row("reading from memory".into(), format!("{bandwidth_gb_s:.1} GB/s")));
         rows.extend(

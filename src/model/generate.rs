@@ -145,6 +145,11 @@ impl<'m> Session<'m> {
         self.memory = Memory { cache, tokens: tokens.to_vec(), outputs: None, logits: None };
     }
 
+    /// Its cache, alone.
+    pub(super) fn into_cache(self) -> Cache {
+        self.memory.cache
+    }
+
     /// Writes the cache's first positions.
     pub(super) fn write_to(&self, positions: usize, out: &mut dyn Write) -> io::Result<()> {
         self.memory.cache.write_to(positions, out)

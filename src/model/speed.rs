@@ -4,6 +4,7 @@
 //! asked about. Reading the weights bounds the speed of an answer: each token needs all of them once.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -11,7 +12,7 @@ use serde::Serialize;
 
 use super::kv::Run;
 use super::network::Cache;
-use super::{Model, ModelError, device_name};
+use super::{Model, ModelError, Prefixes, device_name};
 use crate::interrupt;
 
 /// Lengths of the prompts that are timed, tokens.
@@ -22,6 +23,8 @@ const PASSES: [usize; 5] = [1, 4, 8, 16, 32];
 const ANSWERS: [usize; 3] = [4, 8, 32];
 /// Tokens that stand before a pass.
 const BEFORE: usize = 512;
+/// Tokens that all prompts begin with, and those that one has of its own.
+const OPENING: [usize; 2] = [1400, 100];
 /// Tokens that are run in one pass of a prompt, as when answers are written.
 const CHUNK: usize = 256;
 /// Tokens of a timed answer.
@@ -61,6 +64,9 @@ pub struct Speeds {
     pub mask_us: f64,
     /// Seconds until the model was loaded.
     pub load_s: f64,
+    /// Seconds from the start to the first token of an answer: loading, and a prompt of which 1400 tokens that all begin with
+    /// are on disk, and 100 are its own. `None` where nothing can be put on disk.
+    pub first_token_s: Option<f64>,
     /// The most memory that the process had so far, bytes; where the system tells.
     pub peak_bytes: Option<u64>,
     /// Bytes a second that all threads read from memory together, in units of 10^9.
@@ -123,6 +129,9 @@ impl Model {
         }
         told("which tokens may come next");
         let mask_us = self.mask()? * 1e6;
+        told("a first token");
+        let first_token =
+            tempfile::tempdir().ok().map(|dir| self.first_token(&tokens, dir.path(), rounds)).transpose()?;
         // What follows takes memory of its own.
         let peak_bytes = peak();
         told("the memory");
@@ -137,9 +146,28 @@ impl Model {
             forward_ms,
             mask_us,
             load_s: self.load_seconds(),
+            first_token_s: first_token.map(|seconds| self.load_seconds() + seconds),
             peak_bytes,
             bandwidth_gb_s: bandwidth / 1e9,
             bandwidth_share: is_cpu.then(|| decode * self.bytes_per_token as f64 / bandwidth),
+        })
+    }
+
+    /// Seconds that a loaded model takes to the first token of an answer, where what all prompts begin with is in the folder.
+    fn first_token(&self, tokens: &[u32], dir: &Path, rounds: usize) -> Result<f64, ModelError> {
+        let prefixes = Prefixes::new(dir.to_owned(), String::new());
+        let [opening, own] = OPENING;
+        let (opening, own) = (&tokens[..opening], &tokens[opening..opening + own]);
+        prefixes.begin(&mut self.session(), opening)?;
+        median(rounds, || {
+            let mut session = self.session();
+            timed(|| {
+                prefixes.begin(&mut session, opening)?;
+                let mut cache = session.into_cache();
+                let (last, before) = own.split_last().expect("a prompt of its own");
+                self.run(before, &mut cache)?;
+                self.pass(&[*last], &mut cache)
+            })
         })
     }
 
@@ -242,12 +270,13 @@ mod tests {
         let lengths = |map: &BTreeMap<usize, f64>| map.keys().copied().collect::<Vec<_>>();
         assert_eq!((lengths(&speeds.prefill), lengths(&speeds.forward_ms)), (PROMPTS.to_vec(), PASSES.to_vec()));
         let figures = [speeds.decode, speeds.mask_us, speeds.load_s, speeds.bandwidth_gb_s];
+        assert!(speeds.first_token_s.is_some_and(|seconds| seconds > speeds.load_s), "{speeds:?}");
         assert_eq!(lengths(&speeds.batch), ANSWERS);
         let tables = [&speeds.prefill, &speeds.batch, &speeds.forward_ms];
         let all = tables.into_iter().flat_map(BTreeMap::values).chain(&figures);
         assert!(all.clone().all(|figure| figure.is_finite() && *figure > 0.0), "{speeds:?}");
         assert!(speeds.bandwidth_share.is_some_and(|share| share > 0.0));
-        assert_eq!(steps.len(), PROMPTS.len() + PASSES.len() + ANSWERS.len() + 3);
+        assert_eq!(steps.len(), PROMPTS.len() + PASSES.len() + ANSWERS.len() + 4);
         let json = serde_json::to_value(&speeds).unwrap();
         assert!(json["prefill"]["1500"].is_f64() && json["forward_ms"]["8"].is_f64(), "{json}");
     }
