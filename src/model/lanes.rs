@@ -16,14 +16,30 @@ pub trait Kernel {
     fn run(self) -> Self::Output;
 }
 
+/// Whether this CPU has all instructions that [`wide`] is compiled for.
+#[cfg(target_arch = "x86_64")]
+fn has_wide() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq")
+        && has_narrow()
+}
+
+/// Whether this CPU has all instructions that [`narrow`] is compiled for.
+#[cfg(target_arch = "x86_64")]
+fn has_narrow() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
 /// The instructions that [`run`] takes on this CPU, in a word.
 pub fn instructions() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+        if has_wide() {
             return "avx512";
         }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        if has_narrow() {
             return "avx2";
         }
     }
@@ -33,10 +49,10 @@ pub fn instructions() -> &'static str {
 /// Runs a kernel with the instructions that this CPU has.
 #[cfg(target_arch = "x86_64")]
 pub fn run<K: Kernel>(kernel: K) -> K::Output {
-    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+    if has_wide() {
         // SAFETY: the CPU has these instructions.
         unsafe { wide(kernel) }
-    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+    } else if has_narrow() {
         // SAFETY: as above.
         unsafe { narrow(kernel) }
     } else {
@@ -44,6 +60,7 @@ pub fn run<K: Kernel>(kernel: K) -> K::Output {
     }
 }
 
+/// Runs a kernel as it is compiled for any CPU of this kind.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn run<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
@@ -61,7 +78,7 @@ fn narrow<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
 }
 
-/// `e^x`, for `x` from -87 to 88; smaller ones give nothing, larger ones the largest. The relative error is below 2^-21:
+/// `e^x`, for `x` from -87 to 88; smaller ones are taken for -87, larger ones for 88. The relative error is below 2^-21:
 /// a power of two, and a polynomial of what is left of the exponent (J.-M. Muller, "Elementary Functions", chapter on range
 /// reduction; coefficients of the Taylor series).
 #[inline(always)]
