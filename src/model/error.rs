@@ -142,6 +142,9 @@ impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Self {
         let (status, hint) = match &error {
             ModelError::Interrupted(interrupted) => return Failure::from(*interrupted),
+            ModelError::Read { source, .. } if source.kind() == std::io::ErrorKind::OutOfMemory => {
+                (ExitStatus::Model, Some("take a smaller model, or one with fewer bits a weight"))
+            }
             ModelError::Read { .. } => (ExitStatus::Model, Some("`caulk model pull` fetches the default model")),
             ModelError::NotGguf { .. } | ModelError::CutOff { .. } => {
                 (ExitStatus::Model, Some("`caulk model verify` compares hashes; `caulk model pull` fetches it anew"))

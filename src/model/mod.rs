@@ -159,6 +159,9 @@ impl Model {
     /// # Errors
     /// When the sequence is longer than the context, or the computation fails.
     pub fn logits(&self, tokens: &[u32]) -> Result<Vec<Vec<f32>>, ModelError> {
+        if tokens.is_empty() {
+            return Ok(Vec::new());
+        }
         let hidden = self.network.hidden(tokens, &mut self.network.cache())?;
         Ok(self.network.head(&hidden)?.to_vec2()?)
     }

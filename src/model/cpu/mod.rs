@@ -105,7 +105,8 @@ impl Network {
             return Ok(None);
         }
         let bytes = usize::try_from(gguf.len()).unwrap_or(usize::MAX);
-        let reader = Reader { gguf, config, pages: Pages::for_file(bytes) };
+        let pages = Pages::for_file(bytes).map_err(|source| gguf.unread(source))?;
+        let reader = Reader { gguf, config, pages };
         let mut file = gguf.reader()?;
         let shape = [config.vocab, config.width];
         let Some(embedding) = reader.matrix(&file, "token_embd", shape)? else { return Ok(None) };

@@ -11,7 +11,7 @@ const MANY: usize = 64 << 10;
 /// A block of 256 columns of one input.
 #[derive(Clone, Debug)]
 pub(super) struct Block {
-    /// What the quants are multiplied by.
+    /// What the quants are multiplied by; not a number where a value is none.
     pub(super) scale: f32,
     /// Values from -127 to 127, four in each, the first in the lowest byte; sixteen values together.
     pub(super) quants: [[i32; 4]; BLOCK / 16],
@@ -74,9 +74,11 @@ impl Kernel for Quantise<'_> {
     #[inline(always)]
     fn run(self) -> Block {
         let (values, _) = self.0.as_chunks::<LANES>();
-        let mut largest = [0f32; LANES];
+        // A comparison passes over what is no number; nothing times such a value, or one that has no end, is none.
+        let (mut largest, mut nothing) = ([0f32; LANES], [0f32; LANES]);
         for values in values {
             for lane in 0..LANES {
+                nothing[lane] += values[lane] * 0.0;
                 let size = values[lane].abs();
                 largest[lane] = if size > largest[lane] { size } else { largest[lane] };
             }
@@ -110,7 +112,7 @@ impl Kernel for Quantise<'_> {
         for (pair, [a, b, c, d]) in sums32.iter_mut().zip(fours) {
             *pair = pair_of(a + b, c + d);
         }
-        Block { scale: largest / 127.0, quants: packed, sums16, sums32 }
+        Block { scale: largest / 127.0 + lanes::sum(&nothing), quants: packed, sums16, sums32 }
     }
 }
 

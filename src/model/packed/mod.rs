@@ -116,10 +116,12 @@ fn able(_: usize) -> bool {
 
 /// The instructions that products take on this CPU, in a word.
 pub fn instructions() -> &'static str {
-    match () {
-        () if able(16) => "avx512vnni",
-        () if able(8) => "avx2",
-        () => "none",
+    if able(16) {
+        "avx512vnni"
+    } else if able(8) {
+        "avx2"
+    } else {
+        "none"
     }
 }
 
@@ -175,6 +177,7 @@ impl Packed {
     /// # Panics
     /// When there is no such row, or no room for it.
     pub fn row(&self, row: usize, out: &mut [f32]) {
+        assert!(row < self.rows && out.len() >= self.columns, "a row of the matrix, and room for it");
         self.weights.row(row, out);
     }
 
@@ -237,7 +240,8 @@ pub fn products<const N: usize>(matrices: [&Packed; N], input: &Input, outs: [&m
 /// # Panics
 /// When the inputs are of another width, the matrices of different shapes, or the output of another size.
 pub fn joined([one, other]: [&Packed; 2], input: &Input, out: &mut [f32], join: impl Fn(&mut [f32], &[f32]) + Sync) {
-    assert_eq!((one.rows, one.lanes), (other.rows, other.lanes), "matrices of one shape");
+    let shape = |matrix: &Packed| (matrix.rows, matrix.columns, matrix.lanes);
+    assert_eq!(shape(one), shape(other), "matrices of one shape");
     let target = Target::new(one, input, out);
     over_groups(one.groups(), input, |groups, first, inputs| {
         let (mut room, mut others) = (Room::new(inputs.len()), Room::new(inputs.len()));
@@ -391,6 +395,7 @@ impl<G: Group<LANES>, const LANES: usize> Weights for Groups<G, LANES> {
 mod tests {
     use candle_core::quantized::QTensor;
     use candle_core::{Device, Tensor};
+    use half::f16;
 
     use super::*;
 
@@ -419,7 +424,7 @@ mod tests {
     }
 
     fn packed(weight: &QTensor, lanes: usize) -> Packed {
-        with(weight, |source| Packed::with_lanes(source, lanes, &Pages::new(0))).expect("an able CPU")
+        with(weight, |source| Packed::with_lanes(source, lanes, &Pages::new(0)?)).expect("an able CPU")
     }
 
     /// What becomes of a tensor as it stands in a file.
@@ -482,21 +487,70 @@ mod tests {
         }
     }
 
+    /// The bytes of 256 columns with the largest weights that the format has: `high`, or those on the other side.
+    fn extreme(kind: GgmlDType, high: bool) -> Vec<u8> {
+        let one = f16::ONE.to_le_bytes();
+        match kind {
+            // All quants 15; all scales and minima 63, or the minima alone.
+            GgmlDType::Q4K if high => [&one[..], &[0, 0], &[0xff; 12], &[0xff; 128]].concat(),
+            GgmlDType::Q4K => [&one[..], &one, &[0xff; 12], &[0; 128]].concat(),
+            // All quants 63, scales 127 or -128.
+            GgmlDType::Q6K => [&[0xff; 192][..], &[if high { 127 } else { 128 }; 16], &one].concat(),
+            _ => [&one[..], &[if high { 127 } else { 128 }; 32]].concat().repeat(8),
+        }
+    }
+
     /// A sum of 16 bits that ran over would show as a wrong sign.
     #[test]
     fn the_largest_values_do_not_run_over() {
-        for (kind, lanes) in kinds() {
-            let columns = 512;
-            for sign in [1f32, -1.0] {
-                let ramp = |i: usize| if i % columns < 4 { -sign } else { sign * 50.0 };
-                let values: Vec<f32> = (0..lanes * columns).map(ramp).collect();
-                let weight = Tensor::from_vec(values, (lanes, columns), &Device::Cpu).unwrap();
-                let weight = QTensor::quantize(&weight, kind).unwrap();
-                let packed = packed(&weight, lanes);
-                let sum: f32 = row(&packed, 0).iter().sum();
-                let out = product(&packed, &vec![3.0; columns]);
-                assert!((out[0] / (3.0 * sum) - 1.0).abs() < 1e-3, "{kind:?} {sign}: {} {}", out[0], 3.0 * sum);
+        for ((kind, lanes), high) in kinds().flat_map(|kind| [(kind, true), (kind, false)]) {
+            let bytes = extreme(kind, high).repeat(2 * lanes);
+            let read = |at: u64, into: &mut [u8]| {
+                into.copy_from_slice(&bytes[at as usize..][..into.len()]);
+                Ok(())
+            };
+            let source = Source { kind, shape: [lanes, 512], read: &read };
+            let packed = Packed::with_lanes(&source, lanes, &Pages::new(0).unwrap()).unwrap().unwrap();
+            let sum: f32 = row(&packed, lanes - 1).iter().sum();
+            let largest = match (kind, high) {
+                (GgmlDType::Q4K, true) => 63.0 * 15.0,
+                (GgmlDType::Q4K, false) => -63.0,
+                (GgmlDType::Q6K, true) => 127.0 * 31.0,
+                (GgmlDType::Q6K, false) => -128.0 * 31.0,
+                (_, true) => 127.0,
+                (_, false) => -128.0,
+            };
+            assert_eq!(sum, 512.0 * largest, "{kind:?}");
+            // One, two, four and more inputs take kernels of their own.
+            for (n, value) in [1, 2, 4, 15].into_iter().flat_map(|n| [(n, 127.0), (n, -127.0)]) {
+                let out = product(&packed, &vec![value; n * 512]);
+                assert!(out.iter().all(|out| (out / (value * sum) - 1.0).abs() < 1e-5), "{kind:?} {n}: {out:?}");
             }
+        }
+    }
+
+    /// What comes out does not depend on how many threads share the work.
+    #[test]
+    fn products_are_the_same_on_any_number_of_threads() {
+        for (kind, lanes) in kinds() {
+            let packed = packed(&weight(kind, 200, 512), lanes);
+            let values = noise(19 * 512, 5);
+            let on = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| product(&packed, &values))
+            };
+            assert_eq!(on(1), on(3), "{kind:?}");
+        }
+    }
+
+    /// A number that is none is not lost: what comes of it is none either.
+    #[test]
+    fn inputs_that_are_no_numbers_give_none() {
+        for ((kind, lanes), odd) in kinds().flat_map(|kind| [(kind, f32::NAN), (kind, f32::INFINITY)]) {
+            let mut values = noise(512, 5);
+            values[300] = odd;
+            let out = product(&packed(&weight(kind, lanes, 512), lanes), &values);
+            assert!(out.iter().all(|out| out.is_nan()), "{kind:?} {odd}");
         }
     }
 
@@ -545,7 +599,7 @@ mod tests {
         for (kind, lanes) in kinds() {
             let weight = weight(kind, 48, 512);
             let bytes = weight.data().unwrap().len();
-            let pages = Pages::for_file(bytes);
+            let pages = Pages::for_file(bytes).unwrap();
             with(&weight, |source| Packed::with_lanes(source, lanes, &pages)).unwrap();
             assert!((bytes..=bytes + bytes / 8).contains(&pages.taken()), "{kind:?}: {bytes} {}", pages.taken());
         }
@@ -571,13 +625,13 @@ mod tests {
         let read = |_: u64, _: &mut [u8]| Err(io::Error::other("gone"));
         for (kind, lanes) in kinds() {
             let source = Source { kind, shape: [32, 512], read: &read };
-            assert_eq!(Packed::with_lanes(&source, lanes, &Pages::new(0)).unwrap_err().to_string(), "gone");
+            assert_eq!(Packed::with_lanes(&source, lanes, &Pages::new(0).unwrap()).unwrap_err().to_string(), "gone");
         }
     }
 
     #[test]
     fn what_has_no_kernel_is_not_packed() {
-        let pages = Pages::new(0);
+        let pages = Pages::new(0).unwrap();
         for weight in [weight(GgmlDType::Q5_0, 8, 256), weight(GgmlDType::Q8_0, 8, 288)] {
             assert!(with(&weight, |source| Packed::new(source, &pages)).is_none());
         }

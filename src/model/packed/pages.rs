@@ -4,8 +4,9 @@
 //! every 64 cache lines; with those of 2 MiB (Linux, `Documentation/admin-guide/mm/transhuge.rst`) a core reads from memory
 //! about one and a half times as fast. So that no page is left half empty, all matrices lie in one piece.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc};
 use std::fmt;
+use std::io;
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -31,19 +32,27 @@ unsafe impl Sync for Pages {}
 impl Pages {
     /// Room for so many bytes. None of it is used until it is written to.
     ///
-    /// # Panics
-    /// When there is no such room.
-    pub(super) fn new(bytes: usize) -> Arc<Self> {
-        let layout = Layout::from_size_align(bytes.max(1).next_multiple_of(PAGE), PAGE).expect("a size in memory");
+    /// # Errors
+    /// [`io::ErrorKind::OutOfMemory`] when there is no such room.
+    pub(in crate::model) fn new(bytes: usize) -> io::Result<Arc<Self>> {
+        let no_room = || {
+            let why = format!("there is no room in memory for {} MiB of weights", bytes >> 20);
+            io::Error::new(io::ErrorKind::OutOfMemory, why)
+        };
+        let size = bytes.max(1).checked_next_multiple_of(PAGE).ok_or_else(no_room)?;
+        let layout = Layout::from_size_align(size, PAGE).map_err(|_| no_room())?;
         // SAFETY: the size is not 0.
-        let Some(at) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        let at = NonNull::new(unsafe { alloc(layout) }).ok_or_else(no_room)?;
         ask_for_large(at, layout.size());
-        Arc::new(Self { at, layout, taken: AtomicUsize::new(0) })
+        Ok(Arc::new(Self { at, layout, taken: AtomicUsize::new(0) }))
     }
 
     /// Room for the matrices of a file of so many bytes: packed, they take up to an eighth more, as groups of rows begin at cache
     /// lines.
-    pub fn for_file(bytes: usize) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// As of [`Pages::new`].
+    pub fn for_file(bytes: usize) -> io::Result<Arc<Self>> {
         Self::new(bytes.saturating_add(bytes / 8))
     }
 
@@ -57,20 +66,20 @@ impl Pages {
     /// `read` gets the number of a piece's first item and brings the bytes that `make` makes its items of, by their place in it.
     ///
     /// # Errors
-    /// One of those of `read`.
-    pub(super) fn array<T: Copy + Send, E: Send>(
+    /// One of those of `read`, or that there is no room.
+    pub(in crate::model) fn array<T: Copy + Send>(
         self: &Arc<Self>,
         len: usize,
         piece: usize,
-        read: impl Fn(usize, &mut Vec<u8>) -> Result<(), E> + Sync,
+        read: impl Fn(usize, &mut Vec<u8>) -> io::Result<()> + Sync,
         make: impl Fn(&[u8], usize) -> T + Sync,
-    ) -> Result<Array<T>, E> {
+    ) -> io::Result<Array<T>> {
         // Whole cache lines: no two arrays share one.
         let bytes = len.checked_mul(size_of::<T>()).expect("a size in memory").next_multiple_of(64);
         assert!(align_of::<T>() <= 64, "items that a cache line can hold apart");
         let behind = |taken: usize| taken.checked_add(bytes).filter(|end| *end <= self.layout.size());
         let Ok(first) = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, behind) else {
-            return Self::new(bytes).array(len, piece, read, make);
+            return Self::new(bytes)?.array(len, piece, read, make);
         };
         // SAFETY: the bytes behind `first` are inside of the room, as was just seen, and no other call gets them.
         let start = unsafe { self.at.add(first).cast::<T>() };
@@ -81,7 +90,7 @@ impl Pages {
             items.iter_mut().enumerate().for_each(|(at, item)| {
                 item.write(make(bytes, at));
             });
-            Ok(())
+            io::Result::Ok(())
         })?;
         Ok(Array { start, len, _room: self.clone() })
     }
@@ -105,7 +114,7 @@ fn ask_for_large(at: NonNull<u8>, bytes: usize) {
 fn ask_for_large(_: NonNull<u8>, _: usize) {}
 
 /// An array in [`Pages`].
-pub(super) struct Array<T> {
+pub(in crate::model) struct Array<T> {
     start: NonNull<T>,
     len: usize,
     /// It lives as long as what lies in it.
@@ -141,7 +150,7 @@ mod tests {
         let read = |first: usize, bytes: &mut Vec<u8>| {
             bytes.clear();
             bytes.extend(first.to_le_bytes());
-            Ok::<(), ()>(())
+            Ok(())
         };
         let first = |bytes: &[u8]| usize::from_le_bytes(*bytes.first_chunk().unwrap());
         pages.array(len, 7, read, |bytes, at| make(first(bytes) + at)).unwrap()
@@ -149,7 +158,7 @@ mod tests {
 
     #[test]
     fn arrays_hold_what_was_made_and_share_no_line() {
-        let pages = Pages::new(3 * PAGE - 7);
+        let pages = Pages::new(3 * PAGE - 7).unwrap();
         let bytes = counted(&pages, 100, |index| index as u8);
         let words = counted(&pages, 5000, |index| index as u64 * 3);
         assert!(bytes.iter().enumerate().all(|(index, byte)| *byte == index as u8));
@@ -160,13 +169,21 @@ mod tests {
         assert_eq!(pages.taken(), 128 + 5000 * 8);
         drop(pages);
         assert!(more[PAGE - 1] == (PAGE - 1) as u32 && words[4999] == 14997);
-        assert!(counted(&Pages::new(0), 0, |_| 0u8).is_empty());
+        assert!(counted(&Pages::new(0).unwrap(), 0, |_| 0u8).is_empty());
     }
 
     #[test]
     fn what_cannot_be_read_is_told() {
-        let read = |first: usize, _: &mut Vec<u8>| if first < 20 { Ok(()) } else { Err(first) };
-        let array = Pages::new(0).array(30, 10, read, |_, at| at);
-        assert_eq!(array.err(), Some(20));
+        let read = |first: usize, _: &mut Vec<u8>| if first < 20 { Ok(()) } else { Err(io::Error::other("gone")) };
+        let array = Pages::new(0).unwrap().array(30, 10, read, |_, at| at);
+        assert_eq!(array.err().map(|error| error.to_string()), Some("gone".to_owned()));
+    }
+
+    #[test]
+    fn more_than_there_is_room_for_is_an_error() {
+        for bytes in [isize::MAX as usize - (3 << 20), usize::MAX] {
+            let error = Pages::for_file(bytes).err().expect("no machine has as much");
+            assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+        }
     }
 }
