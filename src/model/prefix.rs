@@ -1,16 +1,16 @@
 //! What all prompts begin with, as the network has read it, kept on disk from one run to the next: to read it takes seconds.
 //!
 //! In: a session and the tokens of that beginning. Out: the session with these tokens in its cache. A file is for one model,
-//! one beginning and one kind of CPU; its name is their hash, its last bytes are that of all before them.
+//! one beginning and one kind of CPU; their hash is its name and stands in it, its last bytes are the hash of all before them.
 //!
 //! ```text
-//! FORMAT | keys and values, layer by layer, head by head, tile by tile, f32, lowest byte first | SHA-256
+//! FORMAT | name | keys and values, layer by layer, head by head, tile by tile, f32, lowest byte first | SHA-256
 //! ```
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
@@ -19,10 +19,12 @@ use super::network::Cache;
 use super::{lanes, packed};
 use crate::digest::hex;
 
-/// What a file begins with. Another number stands for another layout.
-const FORMAT: &[u8] = b"caulk prefix 1\n";
-/// Files that are kept: of as many models or prompts.
-const KEPT: usize = 4;
+/// What a file begins with. Another number stands for another layout, or for kernels whose sums come out otherwise.
+const FORMAT: &[u8] = b"caulk prefix 2\n";
+/// Bytes of files that are kept, beside the latest.
+const KEPT: u64 = 1 << 30;
+/// From this age on a file that was not finished is one that a killed run left.
+const LEFT: Duration = Duration::from_secs(24 * 3600);
 /// How the files end.
 const ENDING: &str = "prefix";
 
@@ -46,8 +48,8 @@ impl Prefixes {
     /// # Errors
     /// When the tokens cannot be run.
     pub fn begin(&self, session: &mut Session<'_>, tokens: &[u32]) -> Result<(), super::ModelError> {
-        let path = self.dir.join(format!("{}.{ENDING}", self.name(tokens)));
-        if let Ok(cache) = read(&path, session, tokens.len()) {
+        let (name, path) = (self.name(tokens), self.path(tokens));
+        if let Ok(cache) = read(&path, &name, session, tokens.len()) {
             session.begin(cache, tokens);
             // Which ones are used tells which ones are kept.
             drop(File::options().append(true).open(&path).and_then(|file| file.set_modified(SystemTime::now())));
@@ -56,16 +58,25 @@ impl Prefixes {
         session.prefill_tokens(tokens)?;
         if session.is_packed() {
             // It is only a matter of time.
-            drop(self.keep(&path, session, tokens.len()));
+            drop(self.keep(&path, &name, session, tokens.len()));
         }
         Ok(())
+    }
+
+    /// Whether there is a file for these tokens.
+    pub(super) fn holds(&self, tokens: &[u32]) -> bool {
+        self.path(tokens).is_file()
+    }
+
+    fn path(&self, tokens: &[u32]) -> PathBuf {
+        self.dir.join(format!("{}.{ENDING}", self.name(tokens)))
     }
 
     fn name(&self, tokens: &[u32]) -> String {
         let mut hash = Sha256::new();
         hash.update(FORMAT);
         hash.update(self.model.as_bytes());
-        // Sums are in another order where vectors have another length, or the kernels are others.
+        // Kernels of other instructions may sum in another order.
         hash.update(env!("CARGO_PKG_VERSION").as_bytes());
         hash.update(lanes::instructions().as_bytes());
         hash.update(packed::instructions().as_bytes());
@@ -73,12 +84,13 @@ impl Prefixes {
         hex(&hash.finalize())
     }
 
-    fn keep(&self, path: &Path, session: &Session<'_>, positions: usize) -> io::Result<()> {
+    fn keep(&self, path: &Path, name: &str, session: &Session<'_>, positions: usize) -> io::Result<()> {
         std::fs::create_dir_all(&self.dir)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
         {
             let mut out = Hashed { inner: BufWriter::new(file.as_file_mut()), hash: Sha256::new() };
             out.write_all(FORMAT)?;
+            out.write_all(name.as_bytes())?;
             session.write_to(positions, &mut out)?;
             let Hashed { mut inner, hash } = out;
             inner.write_all(&hash.finalize())?;
@@ -88,30 +100,44 @@ impl Prefixes {
         self.tidy()
     }
 
-    /// Takes out those that were not used for longest.
+    /// Takes out those that were not used for longest, and what killed runs left.
     fn tidy(&self) -> io::Result<()> {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            if entry.path().extension().is_some_and(|ending| ending == ENDING) {
-                files.push((entry.metadata()?.modified()?, entry.path()));
+            let (path, metadata) = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?)))?;
+            let changed = metadata.modified()?;
+            if path.extension().is_some_and(|ending| ending == ENDING) {
+                files.push((changed, metadata.len(), path));
+            } else if changed.elapsed().is_ok_and(|age| age > LEFT) {
+                std::fs::remove_file(path)?;
             }
         }
         files.sort();
-        let gone = files.len().saturating_sub(KEPT);
-        files[..gone].iter().try_for_each(|(_, path)| std::fs::remove_file(path))
+        let (mut kept, mut latest) = (0, true);
+        for (_, size, path) in files.iter().rev() {
+            kept += size;
+            if kept > KEPT && !latest {
+                std::fs::remove_file(path)?;
+            }
+            latest = false;
+        }
+        Ok(())
     }
 }
 
-fn read(path: &Path, session: &Session<'_>, positions: usize) -> io::Result<Cache> {
+fn read(path: &Path, name: &str, session: &Session<'_>, positions: usize) -> io::Result<Cache> {
     let mut from = Hashed { inner: BufReader::with_capacity(1 << 20, File::open(path)?), hash: Sha256::new() };
-    let mut format = [0; FORMAT.len()];
-    from.read_exact(&mut format)?;
+    let mut head = vec![0; FORMAT.len() + name.len()];
+    from.read_exact(&mut head)?;
+    if head != [FORMAT, name.as_bytes()].concat() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
     let cache = session.read_cache(positions, &mut from)?;
-    let Hashed { mut inner, hash } = from;
+    let Hashed { inner, hash } = from;
     let mut told = Vec::new();
-    inner.read_to_end(&mut told)?;
-    match format == *FORMAT && told == hash.finalize().as_slice() {
+    // One byte more than there should be is enough to see that there are too many.
+    inner.take(33).read_to_end(&mut told)?;
+    match told == hash.finalize().as_slice() {
         true => Ok(cache),
         false => Err(io::ErrorKind::InvalidData.into()),
     }
@@ -179,30 +205,54 @@ mod tests {
         assert_eq!(second.stats.cached_tokens, tokens.len());
 
         // What is damaged, or another's, is not taken.
-        let bytes = std::fs::read(&kept[0]).unwrap();
-        for (at, what) in [(0, "the format"), (bytes.len() / 2, "a number"), (bytes.len() - 1, "the hash")] {
+        let (bytes, name) = (std::fs::read(&kept[0]).unwrap(), prefixes.name(&tokens));
+        let taken = |bytes: &[u8]| {
+            std::fs::write(&kept[0], bytes).unwrap();
+            read(&kept[0], &name, &model.session(), tokens.len()).is_ok()
+        };
+        assert!(taken(&bytes));
+        for (at, what) in
+            [(0, "the format"), (20, "the name"), (bytes.len() / 2, "a number"), (bytes.len() - 1, "the hash")]
+        {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
-            std::fs::write(&kept[0], damaged).unwrap();
-            assert!(read(&kept[0], &model.session(), tokens.len()).is_err(), "{what}");
+            assert!(!taken(&damaged), "{what}");
         }
-        std::fs::write(&kept[0], &bytes[..bytes.len() - 40]).unwrap();
-        assert!(read(&kept[0], &model.session(), tokens.len()).is_err(), "cut off");
+        assert!(!taken(&bytes[..bytes.len() - 40]), "cut off");
+        assert!(!taken(&[&bytes[..], &[0]].concat()), "longer");
         prefixes.begin(&mut model.session(), &tokens).unwrap();
         assert_eq!(std::fs::read(&kept[0]).unwrap(), bytes, "it is written anew");
-        Prefixes { model: "another".to_owned(), ..prefixes }.begin(&mut model.session(), &tokens).unwrap();
+        let another = Prefixes { model: "another".to_owned(), ..prefixes };
+        another.begin(&mut model.session(), &tokens).unwrap();
         assert_eq!(files(&dir.path().join("new")).len(), 2);
+        // Under another's name it is still its own.
+        std::fs::copy(another.path(&tokens), &kept[0]).unwrap();
+        assert!(read(&kept[0], &name, &model.session(), tokens.len()).is_err());
     }
 
     #[test]
-    fn the_oldest_go() {
-        let (_folder, path) = written("llama");
-        let model = Model::load(&path, &Device::Cpu).unwrap();
+    fn the_oldest_go_and_what_was_left() {
         let dir = tempfile::tempdir().unwrap();
-        for name in 0..KEPT + 2 {
-            let prefixes = Prefixes::new(dir.path().to_owned(), name.to_string());
-            prefixes.begin(&mut model.session(), &[1, 2, 3]).unwrap();
-        }
-        assert_eq!(files(dir.path()).len(), KEPT);
+        let prefixes = Prefixes::new(dir.path().to_owned(), String::new());
+        let file = |name: &str, bytes: u64, age: u64| {
+            let file = File::create(dir.path().join(name)).unwrap();
+            file.set_len(bytes).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+        };
+        file("a.prefix", KEPT / 2, 300);
+        file("b.prefix", KEPT / 2, 200);
+        file("c.prefix", KEPT / 4, 100);
+        file(".tmpold", 1, 2 * 24 * 3600);
+        file(".tmpnew", 1, 60);
+        let left = || {
+            prefixes.tidy().unwrap();
+            let mut names: Vec<String> =
+                files(dir.path()).iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(left(), [".tmpnew", "b.prefix", "c.prefix"]);
+        file("d.prefix", 2 * KEPT, 0);
+        assert_eq!(left(), [".tmpnew", "d.prefix"], "the latest stays, whatever its size");
     }
 }
