@@ -15,6 +15,7 @@ Where llama.cpp crashes on a prompt, its matrix kernels (AMX) may not be allowed
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -99,6 +100,16 @@ def rows(caulk, llama):
         yield f"pass over {n} tokens, ms", ours, theirs, theirs / ours
 
 
+def output_of(command, threads):
+    """What a command prints; where it fails, what it says of that."""
+    # A model without kernels of caulk's own runs on candle's threads.
+    threads = {"CANDLE_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, capture_output=True, env={**os.environ, **threads})
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr.decode(errors='replace')}")
+    return done.stdout
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a GGUF file")
@@ -116,7 +127,7 @@ def main():
     for number in range(args.rounds):
         # Neither always comes first.
         order = (bench, other) if number % 2 == 0 else (other, bench)
-        outputs = [subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout for command in order]
+        outputs = [output_of(command, args.threads) for command in order]
         pair = [json.loads(output) for output in (outputs if number % 2 == 0 else reversed(outputs))]
         told.append(list(rows(*pair)))
         print(f"round {number + 1} of {args.rounds}", file=sys.stderr)

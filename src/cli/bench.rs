@@ -66,6 +66,7 @@ impl Measured {
     fn rows(&self) -> Vec<[String; 2]> {
         let Speeds {
             device,
+            kernels,
             threads,
             prefill,
             decode,
@@ -80,7 +81,10 @@ impl Measured {
         } = &self.speeds;
         let row = |what: String, figure: String| [what, figure];
         let mut rows = vec![row("model".into(), self.model.clone())];
-        rows.push(row("device".into(), format!("{device}, {}", super::counted(*threads, "thread", "threads"))));
+        rows.push(row(
+            "device".into(),
+            format!("{device}, {}, {kernels}", super::counted(*threads, "thread", "threads")),
+        ));
         rows.extend(
             prefill.iter().map(|(n, speed)| row(format!("prompt of {n} tokens"), format!("{speed:.1} tokens/s"))),
         );
@@ -93,7 +97,7 @@ impl Measured {
         );
         rows.push(row("which tokens may come next".into(), format!("{mask_us:.0} µs")));
         rows.push(row("loading".into(), format!("{load_s:.2} s")));
-        rows.extend(first_token_s.map(|seconds| row("from start to a first token".into(), format!("{seconds:.2} s"))));
+        rows.extend(first_token_s.map(|seconds| row("loading, to a first token".into(), format!("{seconds:.2} s"))));
         rows.extend(peak_bytes.map(|bytes| row("most memory".into(), format!("{} MiB", bytes >> 20))));
         rows.push(row("reading from memory".into(), format!("{bandwidth_gb_s:.1} GB/s")));
         rows.extend(

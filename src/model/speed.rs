@@ -1,7 +1,8 @@
 //! How fast a model is on this machine, and how near that is to what the machine can do.
 //!
-//! In: a loaded model. Out: [`Speeds`]. Each figure is the median of some rounds, on text that looks like what the model is
-//! asked about. Reading the weights bounds the speed of an answer: each token needs all of them once.
+//! In: a loaded model. Out: [`Speeds`]. Times of passes are medians of some rounds, on text that looks like what the model is
+//! asked about; the model is loaded once, a mask's time is the median along one text, and the memory's the best of some rounds.
+//! Reading the weights bounds the speed of an answer: each token needs all of them once.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use super::kv::Run;
 use super::network::Cache;
-use super::{Model, ModelError, Prefixes, device_name};
+use super::{Model, ModelError, Prefixes, device_name, packed};
 use crate::interrupt;
 
 /// Lengths of the prompts that are timed, tokens.
@@ -50,9 +51,11 @@ STRING: /"[^"\\$%\x00-\x1f]*"/
 pub struct Speeds {
     /// Where it ran.
     pub device: String,
-    /// Threads of the CPU.
+    /// What computes the products with the weights: the instructions of the CPU's own kernels, or `candle`.
+    pub kernels: &'static str,
+    /// Threads of the CPU that do.
     pub threads: usize,
-    /// Tokens of a prompt a second, by its length in tokens.
+    /// Tokens of a prompt a second, by its length in tokens, until there are the logits behind the last.
     pub prefill: BTreeMap<usize, f64>,
     /// Tokens of an answer a second, one pass each, with the logits of the whole vocabulary, behind 512 tokens.
     pub decode: f64,
@@ -64,8 +67,9 @@ pub struct Speeds {
     pub mask_us: f64,
     /// Seconds until the model was loaded.
     pub load_s: f64,
-    /// Seconds from the start to the first token of an answer: loading, and a prompt of which 1400 tokens that all begin with
-    /// are on disk, and 100 are its own. `None` where nothing can be put on disk.
+    /// Seconds until there are the logits for the first token of an answer: loading, and a prompt of which 1400 tokens that all
+    /// begin with are on disk (or still in the system's memory of it), and 100 are its own. The grammar is not in it, and what is
+    /// done before a prompt is there, side by side with loading. `None` where the beginning cannot be kept on disk.
     pub first_token_s: Option<f64>,
     /// The most memory that the process had so far, bytes; where the system tells.
     pub peak_bytes: Option<u64>,
@@ -81,11 +85,14 @@ impl Model {
     /// # Errors
     /// When a computation fails, the context is too short, or the user interrupts.
     pub fn speeds(&self, rounds: usize, told: &mut dyn FnMut(&str)) -> Result<Speeds, ModelError> {
-        let longest = PROMPTS.iter().chain([&(BEFORE + PASSES[PASSES.len() - 1])]).copied().max().unwrap_or_default();
+        let longest = [BEFORE + PASSES[PASSES.len() - 1], OPENING.iter().sum()];
+        let longest = longest.into_iter().chain(PROMPTS).max().unwrap_or_default();
         let mut tokens = self.tokens(TEXT);
         while tokens.len() < longest {
             tokens.extend_from_within(..);
         }
+        // What is only made at the first pass is made now.
+        self.run(&tokens[..PROMPTS[0].min(64)], &mut self.network.cache())?;
         let mut prefill = BTreeMap::new();
         for length in PROMPTS {
             told(&format!("a prompt of {length} tokens"));
@@ -130,8 +137,10 @@ impl Model {
         told("which tokens may come next");
         let mask_us = self.mask()? * 1e6;
         told("a first token");
-        let first_token =
-            tempfile::tempdir().ok().map(|dir| self.first_token(&tokens, dir.path(), rounds)).transpose()?;
+        let first_token = match tempfile::tempdir() {
+            Ok(dir) => self.first_token(&tokens, dir.path(), rounds)?,
+            Err(_) => None,
+        };
         // What follows takes memory of its own.
         let peak_bytes = peak();
         told("the memory");
@@ -139,7 +148,12 @@ impl Model {
         let is_cpu = self.device().is_cpu();
         Ok(Speeds {
             device: device_name(self.device()),
-            threads: rayon::current_num_threads(),
+            kernels: if self.is_packed() { packed::instructions() } else { "candle" },
+            threads: if self.is_packed() {
+                rayon::current_num_threads()
+            } else {
+                candle_core::utils::get_num_threads()
+            },
             prefill,
             decode,
             batch,
@@ -149,34 +163,43 @@ impl Model {
             first_token_s: first_token.map(|seconds| self.load_seconds() + seconds),
             peak_bytes,
             bandwidth_gb_s: bandwidth / 1e9,
-            bandwidth_share: is_cpu.then(|| decode * self.bytes_per_token as f64 / bandwidth),
+            bandwidth_share: (is_cpu && bandwidth > 0.0).then(|| decode * self.bytes_per_token as f64 / bandwidth),
         })
     }
 
-    /// Seconds that a loaded model takes to the first token of an answer, where what all prompts begin with is in the folder.
-    fn first_token(&self, tokens: &[u32], dir: &Path, rounds: usize) -> Result<f64, ModelError> {
+    /// Seconds that a loaded model takes to the first token of an answer, where what all prompts begin with is in the folder;
+    /// `None` where it is not put there.
+    fn first_token(&self, tokens: &[u32], dir: &Path, rounds: usize) -> Result<Option<f64>, ModelError> {
         let prefixes = Prefixes::new(dir.to_owned(), String::new());
         let [opening, own] = OPENING;
         let (opening, own) = (&tokens[..opening], &tokens[opening..opening + own]);
+        if !self.is_packed() {
+            return Ok(None);
+        }
         prefixes.begin(&mut self.session(), opening)?;
-        median(rounds, || {
+        if !prefixes.holds(opening) {
+            return Ok(None);
+        }
+        let seconds = median(rounds, || {
             let mut session = self.session();
             timed(|| {
                 prefixes.begin(&mut session, opening)?;
-                let mut cache = session.into_cache();
-                let (last, before) = own.split_last().expect("a prompt of its own");
-                self.run(before, &mut cache)?;
-                self.pass(&[*last], &mut cache)
+                self.run(own, &mut session.into_cache())
             })
-        })
+        })?;
+        Ok(Some(seconds))
     }
 
-    /// Runs tokens as a prompt is run, until the outputs are there.
+    /// Runs tokens as a prompt is run, until the logits behind the last are there.
     fn run(&self, tokens: &[u32], cache: &mut Cache) -> Result<(), ModelError> {
+        let mut last = None;
         for chunk in tokens.chunks(CHUNK) {
             interrupt::check()?;
+            last = Some(self.network.hidden(chunk, cache)?.narrow(0, chunk.len() - 1, 1)?);
+        }
+        if let Some(last) = last {
             // Taken to the CPU: a GPU works on while nobody asks.
-            self.network.hidden(chunk, cache)?.flatten_all()?.to_vec1::<f32>()?;
+            self.network.head(&last)?.flatten_all()?.to_vec1::<f32>()?;
         }
         Ok(())
     }
@@ -221,7 +244,8 @@ impl Model {
 fn median(rounds: usize, mut once: impl FnMut() -> Result<f64, ModelError>) -> Result<f64, ModelError> {
     let mut times = (0..rounds.max(1)).map(|_| once()).collect::<Result<Vec<f64>, _>>()?;
     times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
+    let middle = times.len() / 2;
+    Ok(if times.len().is_multiple_of(2) { (times[middle - 1] + times[middle]) / 2.0 } else { times[middle] })
 }
 
 /// Seconds that something takes.
@@ -231,9 +255,12 @@ fn timed(work: impl FnOnce() -> Result<(), ModelError>) -> Result<f64, ModelErro
     Ok(started.elapsed().as_secs_f64())
 }
 
-/// Bytes a second that all threads read together: the best of some rounds, as others may use the memory too.
+/// Bytes a second that all threads read together from such memory as holds the weights: the best of some rounds, as others may
+/// use it too. Nothing where there is no room.
 fn bandwidth() -> f64 {
-    let room = vec![1u64; READ / size_of::<u64>()];
+    let words = READ / size_of::<u64>();
+    let room = packed::Pages::new(READ).and_then(|pages| pages.array(words, words / 64, |_, _| Ok(()), |_, _| 1u64));
+    let Ok(room) = room else { return 0.0 };
     let share = room.len().div_ceil(rayon::current_num_threads());
     let round = |_| {
         let started = Instant::now();
@@ -270,7 +297,9 @@ mod tests {
         let lengths = |map: &BTreeMap<usize, f64>| map.keys().copied().collect::<Vec<_>>();
         assert_eq!((lengths(&speeds.prefill), lengths(&speeds.forward_ms)), (PROMPTS.to_vec(), PASSES.to_vec()));
         let figures = [speeds.decode, speeds.mask_us, speeds.load_s, speeds.bandwidth_gb_s];
-        assert!(speeds.first_token_s.is_some_and(|seconds| seconds > speeds.load_s), "{speeds:?}");
+        // The beginning of prompts is kept on disk for the CPU's own kernels alone.
+        assert_eq!(speeds.first_token_s.is_some(), model.is_packed());
+        assert_eq!(speeds.kernels == "candle", !model.is_packed());
         assert_eq!(lengths(&speeds.batch), ANSWERS);
         let tables = [&speeds.prefill, &speeds.batch, &speeds.forward_ms];
         let all = tables.into_iter().flat_map(BTreeMap::values).chain(&figures);

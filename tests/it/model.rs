@@ -125,19 +125,14 @@ fn bench_prints_one_object() {
     let output = caulk().args(args).arg(&file).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let measured: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    for figure in [
-        "/prefill/256",
-        "/prefill/1500",
-        "/decode",
-        "/forward_ms/8",
-        "/mask_us",
-        "/load_s",
-        "/first_token_s",
-        "/bandwidth_gb_s",
-    ] {
+    for figure in
+        ["/prefill/256", "/prefill/1500", "/decode", "/forward_ms/8", "/mask_us", "/load_s", "/bandwidth_gb_s"]
+    {
         assert!(measured.pointer(figure).and_then(|it| it.as_f64()).is_some_and(|it| it > 0.0), "{figure}: {measured}");
     }
-    assert_eq!((&measured["threads"], &measured["end_to_end"]), (&1.into(), &serde_json::Value::Null));
+    // It has no kernels of caulk's own, for which alone the beginning of prompts is kept on disk.
+    assert_eq!((&measured["kernels"], &measured["first_token_s"]), (&"candle".into(), &serde_json::Value::Null));
+    assert_eq!(measured["end_to_end"], serde_json::Value::Null);
 }
 
 /// Texts at which tokenizers part: runs of spaces, digits, contractions, composed letters, line ends, special tokens.
