@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::interrupt;
 use crate::validate::{Case, Prover};
 
 use super::ask::{self, Asking, Question};
@@ -25,7 +26,7 @@ impl Ahead {
     /// yet. Gives the ids of the findings that were asked about.
     ///
     /// # Errors
-    /// When a finding cannot be prepared. What the writer runs into is told when a finding's turn comes.
+    /// When the user asks to stop. What else goes wrong is told when a finding's turn comes, if it does so then.
     pub(super) fn look(
         &mut self,
         work: &[Work],
@@ -49,7 +50,9 @@ impl Ahead {
         let ids: Vec<String> = cases.iter().map(|case| case.finding.id.clone()).collect();
         let mut questions: Vec<Vec<Question>> = Vec::new();
         for case in cases.into_iter().filter(|_| ids.len() > 1) {
-            if let Begun::Asked(asked) = begin(case, inputs, prover, &*writer, effort)? {
+            let begun = begin(case, inputs, prover, &*writer, effort);
+            interrupt::check()?;
+            if let Ok(Begun::Asked(asked)) = begun {
                 questions.push(asked);
             }
         }

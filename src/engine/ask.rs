@@ -502,19 +502,17 @@ pub(super) fn attempt(
         }
     };
     // An answer that is held to something needs to know what that is about; one that is not, everything.
-    let (target, related) = match &led {
-        Some(led) => {
-            let (target, related) = question.target.brief(|item| led.may_write(item), |block| led.may_name(block));
-            (target, joined(related.iter().map(String::as_str)))
-        }
-        None => (question.target.text.clone(), question.related.clone()),
+    let brief = led.as_ref().map(|led| question.target.brief(|item| led.may_write(item), |block| led.may_name(block)));
+    let (target, related) = match &brief {
+        Some(brief) => (brief, &joined(brief.related.iter().map(|related| related.text.as_str()))),
+        None => (&question.target, &question.related),
     };
     let turns = prompts.turns(&Ask {
         rule: &question.case.finding.rule,
         title: &question.title,
         wish: if this.is_free() || question.shown.is_empty() { &question.wish } else { &question.shown },
-        target: &target,
-        related: &related,
+        target: &target.text,
+        related,
         rejected: refusals,
     })?;
     let mut write = |grammar: &Grammar, max_tokens: usize| {
@@ -566,7 +564,7 @@ pub(super) fn attempt(
         answer: written.text,
         kept: None,
         complete: written.complete,
-        omitted: question.target.omitted.clone(),
+        omitted: target.omitted.clone(),
         stats: written.stats,
         verdicts: Vec::new(),
     }))

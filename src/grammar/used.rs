@@ -13,7 +13,8 @@ impl Grammar {
     /// Whether the block that the answer changes may hold this attribute or nested block in the answer, as far as the text of
     /// the grammar tells: what it says no of, no answer holds.
     pub fn may_write(&self, item: &str) -> bool {
-        words(&self.lark, item).next().is_some()
+        // Without a schema the text names no arguments.
+        self.context.schema_or_supposed(&self.context.target).is_none() || words(&self.lark, item).next().is_some()
     }
 
     /// Whether an answer may name this block, as far as the text of the grammar tells: what it says no of, no answer names, but

@@ -59,13 +59,20 @@ const LONG: usize = 5;
 impl Target {
     /// The target's text and those of the blocks around it, as far as they are about what an answer may write and name: of the
     /// target no long items that it may not write, and only those blocks around it that it may name, without theirs.
-    pub fn brief(
-        &self,
-        may_write: impl Fn(&str) -> bool,
-        may_name: impl Fn(&BlockAddr) -> bool,
-    ) -> (String, Vec<String>) {
-        let related = self.related.iter().filter(|related| may_name(&related.block));
-        (without_long(&self.text, may_write), related.map(|related| without_long(&related.text, |_| false)).collect())
+    pub fn brief(&self, may_write: impl Fn(&str) -> bool, may_name: impl Fn(&BlockAddr) -> bool) -> Self {
+        let (named, others): (Vec<&Related>, Vec<&Related>) =
+            self.related.iter().partition(|related| may_name(&related.block));
+        let brief = |related: &Related| Related { text: without_long(&related.text, |_| false), ..related.clone() };
+        let unnamed = |related: &Related| Omitted {
+            block: related.block.clone(),
+            why: "no answer of those asked for can name it".to_owned(),
+        };
+        Self {
+            text: without_long(&self.text, may_write),
+            related: named.into_iter().map(brief).collect(),
+            omitted: self.omitted.iter().cloned().chain(others.into_iter().map(unnamed)).collect(),
+            ..self.clone()
+        }
     }
 }
 
@@ -295,15 +302,18 @@ resource "aws_sns_topic" "unrelated" {
             )
             .replace("\n  policy = jsonencode({\n    Statement = []\n  })\n", &policy);
         let target = around(&module, 10_000);
-        let (text, related) =
+        let brief =
             target.brief(|item| item == "logging", |block| block.labels.first().is_some_and(|ty| ty == "aws_kms_key"));
         let expected = format!(
             "resource \"aws_s3_bucket\" \"b\" {{\n  bucket = local.name\n{}  tags = {{ a = 1 }}\n  kms = aws_kms_key.k.arn\n  …\n}}",
             long("logging")
         );
-        assert_eq!(text, expected);
-        assert_eq!(related, ["resource \"aws_kms_key\" \"k\" {\n  enable_key_rotation = true # yes\n  …\n}"]);
-        assert_eq!(target.brief(|_| true, |_| false), (target.text.clone(), Vec::new()));
+        assert_eq!(brief.text, expected);
+        let texts = |target: &Target| target.related.iter().map(|it| it.text.clone()).collect::<Vec<_>>();
+        assert_eq!(texts(&brief), ["resource \"aws_kms_key\" \"k\" {\n  enable_key_rotation = true # yes\n  …\n}"]);
+        assert_eq!(brief.omitted.len() + 1, target.related.len(), "the others are told");
+        let brief = target.brief(|_| true, |_| false);
+        assert_eq!((&brief.text, texts(&brief)), (&target.text, Vec::new()));
     }
 
     #[test]
