@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::cache::Cache;
 use crate::exit::ExitStatus;
 use crate::process::{self, Cmd, ProcessError};
+use crate::seal::probe::Tried;
 use crate::setup::{self, Python, SetupError, pins};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -222,8 +223,7 @@ fn terraform() -> Result<Check, SetupError> {
     let cmd = Cmd::new(&path, LIMIT)
         .args(["version", "-json"])
         .env("CHECKPOINT_DISABLE", "1")
-        .env("TF_CLI_CONFIG_FILE", "/dev/null")
-        .env_remove("TF_CLI_ARGS");
+        .env("TF_CLI_CONFIG_FILE", "/dev/null");
     Ok(match ask(&cmd)?.map(|text| terraform_version(&text)) {
         Ok(Some(version)) => ok(name, format!("{version}, {}", path.display())),
         Ok(None) => lacking(name, State::Broken, format!("{} tells no version", path.display()), costs, mend),
@@ -292,6 +292,31 @@ fn devices() -> Check {
     devices.extend(candle_core::utils::cuda_is_available().then_some("cuda"));
     devices.extend(candle_core::utils::metal_is_available().then_some("metal"));
     Check { state: State::Info, ..ok("devices", format!("{} (compiled in)", devices.join(", "))) }
+}
+
+/// The seal, as a sealed process found it.
+pub fn seal(tried: Result<Tried, String>) -> Check {
+    let costs = "runs are not held to unix sockets, or to writing where they have to; their manifests say so, and \
+                 `--require-seal` refuses them";
+    let mend = "a Linux from 6.2 on that has seccomp and Landlock";
+    let Tried { seal, attempts } = match tried {
+        Ok(tried) => tried,
+        Err(why) => return lacking("seal", State::Broken, why, costs, mend),
+    };
+    let open: Vec<String> = [("network", &seal.network), ("writes", &seal.writes)]
+        .into_iter()
+        .filter(|(_, side)| !side.sealed)
+        .map(|(name, side)| format!("{name} open: {}", side.how))
+        .collect();
+    let broken: Vec<&str> = attempts.iter().filter(|it| !it.held).map(|it| it.what.as_str()).collect();
+    if !open.is_empty() {
+        return lacking("seal", State::Missing, open.join("; "), costs, mend);
+    }
+    if !broken.is_empty() {
+        return lacking("seal", State::Broken, format!("does not hold: {}", broken.join(", ")), costs, mend);
+    }
+    let tried: Vec<&str> = attempts.iter().map(|it| it.what.as_str()).collect();
+    ok("seal", format!("{} and {} hold; tried: {}", seal.network.how, seal.writes.how, tried.join(", ")))
 }
 
 fn threads() -> Check {

@@ -17,6 +17,7 @@ mod naming;
 mod pattern;
 pub mod process;
 pub mod progress;
+pub mod seal;
 pub mod secret;
 mod time;
 

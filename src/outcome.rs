@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::edit::Changeset;
 use crate::exit::ExitStatus;
 use crate::finding::Finding;
+use crate::seal::Seal;
 use crate::source::context::Omitted;
 use crate::source::{BlockAddr, RelPath, SourceError};
 use crate::validate::VerifiedFix;
@@ -309,6 +310,8 @@ pub struct RunReport {
     pub tools: Vec<ToolVersion>,
     /// The model; `None` when no finding needed it.
     pub model: Option<ModelIdentity>,
+    /// How far the system held the run to unix sockets, and to writes where they have to be.
+    pub seal: Seal,
     /// SHA-256 over the prompt files and those of knowledge.
     pub prompts_sha256: String,
     /// Seed of the sampling.

@@ -1,7 +1,8 @@
 //! The one place that starts processes.
 //!
 //! Every child gets its own process group, so that a timeout or Ctrl-C ends it with all that it started; standard
-//! input is never the terminal. [`run`] waits for a child's end, [`Service`] talks to one over its pipes line by line.
+//! input is never the terminal. Of the environment it gets what is named here alone: no tokens, no proxies, no settings of
+//! clouds. Where the process is sealed, so is the child, which may write to the scratch folder alone. [`run`] waits for a child's end, [`Service`] talks to one over its pipes line by line.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,6 +14,24 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::interrupt;
+use crate::seal;
+
+/// What children get of the environment, and all that begins with `LC_`. Tools read dozens of others (`CKV_*`, `TRIVY_*`,
+/// `TF_VAR_*`, `LOG_LEVEL`, …) that would change what they say.
+const KEPT_ENV: [&str; 12] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TMPDIR",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "TF_CLI_CONFIG_FILE",
+    "TF_PLUGIN_CACHE_DIR",
+];
 
 /// How often a wait looks at the clock and at the interrupt flag.
 const TICK: Duration = Duration::from_millis(20);
@@ -67,6 +86,7 @@ pub struct Cmd {
     args: Vec<OsString>,
     cwd: Option<PathBuf>,
     envs: Vec<(OsString, Option<OsString>)>,
+    has_all_env: bool,
     stdin: Vec<u8>,
     timeout: Duration,
 }
@@ -79,6 +99,7 @@ impl Cmd {
             args: Vec::new(),
             cwd: None,
             envs: Vec::new(),
+            has_all_env: false,
             stdin: Vec::new(),
             timeout,
         }
@@ -112,6 +133,13 @@ impl Cmd {
         self
     }
 
+    /// Gives the child all of the environment: for what is to go by the user's own settings, with the user's own rights.
+    #[must_use]
+    pub fn with_all_env(mut self) -> Self {
+        self.has_all_env = true;
+        self
+    }
+
     /// Removes an environment variable.
     #[must_use]
     pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
@@ -133,13 +161,21 @@ impl Cmd {
         if let Some(dir) = &self.cwd {
             command.current_dir(dir);
         }
+        if !self.has_all_env {
+            let kept =
+                |name: &OsStr| KEPT_ENV.iter().any(|kept| name == *kept) || name.as_encoded_bytes().starts_with(b"LC_");
+            command.env_clear().envs(std::env::vars_os().filter(|(name, _)| kept(name)));
+        }
+        if let Some(scratch) = seal::scratch() {
+            command.env("TMPDIR", scratch);
+        }
         for (key, value) in &self.envs {
             match value {
                 Some(value) => command.env(key, value),
                 None => command.env_remove(key),
             };
         }
-        command.spawn().map_err(|source| ProcessError::Start { program: self.name(), source })
+        seal::narrowed(|| command.spawn()).map_err(|source| ProcessError::Start { program: self.name(), source })
     }
 
     fn name(&self) -> String {
@@ -392,6 +428,16 @@ mod tests {
     fn output_and_code_are_told() {
         let out = run(&Cmd::new("sh", LONG).args(["-c", "cat; echo no >&2; exit 3"]).stdin("in")).unwrap();
         assert_eq!((out.code, out.stdout.as_slice(), out.stderr_text().as_str()), (Some(3), &b"in"[..], "no"));
+    }
+
+    #[test]
+    fn a_child_sees_of_the_environment_what_it_needs() {
+        // Cargo sets it for its tests.
+        let cmd = Cmd::new("sh", LONG)
+            .args(["-c", "echo \"${PATH:+path} ${CARGO_MANIFEST_DIR:+cargo} $OWN\""])
+            .env("OWN", "own");
+        assert_eq!(run(&cmd).unwrap().stdout, b"path  own\n");
+        assert_eq!(run(&cmd.with_all_env()).unwrap().stdout, b"path cargo own\n");
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct Args {
     /// Only the fix of this number, and those that it includes; can be given several times
     #[arg(long = "fix", value_name = "N")]
     pub fixes: Vec<usize>,
+    #[command(flatten)]
+    pub seal: super::seal::Options,
 }
 
 /// Runs the command.
@@ -48,6 +50,7 @@ pub fn run(args: &Args) -> Result<ExitStatus, Failure> {
         changesets.iter().zip(fixes).map(|(changeset, fix)| Choice { changeset, includes: &fix.includes }).collect();
     let changeset = select(&choices, &all, &numbers)?;
     let root = args.root.clone().or_else(|| bundle.root()).unwrap_or_else(|| Path::new(".").to_owned());
+    let _closed = args.seal.close(&[&root])?;
     let files = apply::write(&root, &changeset)?;
     let mut text = String::new();
     for file in &files {
@@ -114,7 +117,8 @@ mod tests {
     fn chosen(safe_only: bool, asked: &[usize]) -> Result<Vec<usize>, Failure> {
         use v1::Applicability::{Review, Safe};
         let fixes = [fix(1, Safe, &[]), fix(2, Review, &[1]), fix(3, Safe, &[2]), fix(4, Safe, &[])];
-        let args = Args { bundle: PathBuf::new(), root: None, safe_only, fixes: asked.to_vec() };
+        let args =
+            Args { bundle: PathBuf::new(), root: None, safe_only, fixes: asked.to_vec(), seal: Default::default() };
         numbers(&fixes, &args).map(|numbers| numbers.into_iter().collect())
     }
 

@@ -30,6 +30,8 @@ pub struct Args {
     pub cases: Option<PathBuf>,
     #[command(flatten)]
     pub engine: Options,
+    #[command(flatten)]
+    pub seal: super::seal::Options,
     /// Folder for the bundle; one that is there must be a bundle, and is replaced
     #[arg(long, value_name = "DIR", default_value = "caulk-eval")]
     pub out: PathBuf,
@@ -61,6 +63,7 @@ pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus
         );
     }
     output::bundle::check_target(&args.out)?;
+    let _closed = args.seal.of_run(args.engine.plan)?.close(&[cache.root(), &output::bundle::beside(&args.out)?])?;
     let mut engine = Engine::start(&args.engine, None, cache)?;
     let tree = super::load(&root, &[RelPath::default()])?;
     let worker = engine.checkov.as_mut().ok_or_else(missing)?;

@@ -33,6 +33,8 @@ pub struct Args {
     pub filter: Filter,
     #[command(flatten)]
     pub engine: Options,
+    #[command(flatten)]
+    pub seal: super::seal::Options,
     /// Folder for the bundle; one that is there must be a bundle, and is replaced
     #[arg(long, value_name = "DIR", default_value = "caulk-out")]
     pub out: PathBuf,
@@ -74,6 +76,10 @@ pub enum Format {
 pub fn run(args: &Args, cache: &Cache, progress: &Progress) -> Result<ExitStatus, Failure> {
     let (root, scope) = scanner::scope(&args.paths)?;
     output::bundle::check_target(&args.out)?;
+    let beside = output::bundle::beside(&args.out)?;
+    let mut writable = vec![cache.root(), &beside];
+    writable.extend(args.apply.then_some(&*root));
+    let _closed = args.seal.of_run(args.engine.plan)?.close(&writable)?;
     let mut engine = Engine::start(&args.engine, Some(&root), cache)?;
     // All of the root: what is in scope may refer to, or be called from, what is not.
     let tree = super::load(&root, &[RelPath::default()])?;

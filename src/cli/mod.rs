@@ -11,6 +11,7 @@ mod fix;
 mod model;
 mod scan;
 mod schema;
+mod seal;
 mod setup;
 
 use std::path::{Path, PathBuf};

@@ -37,6 +37,9 @@ pub struct ScanArgs {
     /// Write to this file instead of standard output
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub seal: super::seal::Options,
 }
 
 /// How findings are printed.
@@ -58,6 +61,8 @@ pub enum Format {
 pub fn run(args: &ScanArgs, cache: &Cache, progress: &Progress) -> Result<ExitStatus, Failure> {
     let python =
         cache.checkov_python().ok_or_else(|| ScannerError::Missing { tool: Tool::Checkov, why: String::new() })?;
+    let _closed =
+        args.seal.close(&args.out.iter().filter_map(|file| file.parent()).chain([cache.root()]).collect::<Vec<_>>())?;
     let mut worker = CheckovWorker::start(&python)?;
     let (root, scope) = scope(&args.paths)?;
     let scan = {

@@ -236,6 +236,7 @@ pub fn run(
         root: inputs.job.tree.root().to_owned(),
         tools: inputs.versions,
         model: used.then(|| writer.identity()),
+        seal: crate::seal::current(),
         prompts_sha256: crate::digest::sha256_hex(
             format!("{}{}", inputs.prompts.sha256(), inputs.knowledge.sha256()).as_bytes(),
         ),

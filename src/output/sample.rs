@@ -10,6 +10,7 @@ use crate::finding::{Finding, Location, Severity, Tool};
 use crate::outcome::{
     Attempt, Gate, GenStats, Judgement, ModelIdentity, Outcome, Refused, Resolution, RunReport, ToolVersion, Verdict,
 };
+use crate::seal::{Seal, Side};
 use crate::source::{BlockAddr, RelPath, ResourceAddr, SourceError};
 use crate::validate::VerifiedFix;
 
@@ -139,6 +140,10 @@ pub(super) fn report() -> RunReport {
             architecture: "qwen2".to_owned(),
             device: "cpu".to_owned(),
         }),
+        seal: Seal {
+            network: Side { sealed: true, how: "seccomp".to_owned() },
+            writes: Side { sealed: false, how: "the system has no Landlock".to_owned() },
+        },
         prompts_sha256: "cd".repeat(32),
         seed: 0,
         outcomes: vec![

@@ -22,10 +22,6 @@ use crate::source::RelPath;
 /// The worker's program.
 pub const WORKER: &str = concat!(include_str!("worker.py"), "\n\n", include_str!("explore.py"), "\n\nmain()\n");
 
-/// Environment variables that the worker keeps. Checkov reads dozens of others (`BC_*`, `CKV_*`, `CHECKOV_*`,
-/// `TF_VAR_*`, `LOG_LEVEL`, …) that would change its results or make it talk.
-const KEPT_ENV: [&str; 6] = ["PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "LANG", "LC_ALL"];
-
 /// How long the worker may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -91,12 +87,7 @@ impl CheckovWorker {
         Self::of(cmd, limits)
     }
 
-    fn of(mut cmd: Cmd, limits: Limits) -> Result<Self, ScannerError> {
-        for (name, _) in std::env::vars_os() {
-            if !KEPT_ENV.iter().any(|kept| name == *kept) {
-                cmd = cmd.env_remove(name);
-            }
-        }
+    fn of(cmd: Cmd, limits: Limits) -> Result<Self, ScannerError> {
         let mut worker = Self { cmd, limits, service: None, version: None };
         worker.spawn()?;
         Ok(worker)

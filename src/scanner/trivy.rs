@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::{CheckKey, Scan, ScannerError};
 use crate::finding::{Finding, Hints, Location, Severity, Tool};
 use crate::process::{Cmd, Output, ProcessError, run};
+use crate::seal;
 use crate::source::{RelPath, ResourceAddr, SourceFile};
 
 /// How long one scan may take.
@@ -74,18 +75,13 @@ impl Trivy {
     fn cmd(&self) -> Cmd {
         const NOWHERE: &str = "http://127.0.0.1:9";
         let mut cmd = Cmd::new(&self.binary, LIMIT).cwd("/");
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TRIVY_") {
-                cmd = cmd.env_remove(name);
-            }
-        }
         for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
             cmd = cmd.env(name, NOWHERE);
         }
-        cmd.env_remove("NO_PROXY")
-            .env_remove("no_proxy")
-            .env("GIT_ALLOW_PROTOCOL", "none")
-            .env("GIT_TERMINAL_PROMPT", "0")
+        if let Some(scratch) = seal::scratch() {
+            cmd = cmd.env("TRIVY_CACHE_DIR", scratch.join("trivy"));
+        }
+        cmd.env("GIT_ALLOW_PROTOCOL", "none").env("GIT_TERMINAL_PROMPT", "0")
     }
 
     fn run(&self, cmd: Cmd) -> Result<Output, ScannerError> {

@@ -125,6 +125,7 @@ pub fn pip(
     // -I keeps PYTHONPATH and the user's site folder out, whose packages pip would take for installed ones.
     let mut cmd = Cmd::new(python, PIP_LIMIT)
         .args(["-I", "-m", "pip"])
+        .with_all_env()
         .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
         .env("PIP_NO_INPUT", "1")
         // These two settings are about packages for people, and would refuse what is done here.

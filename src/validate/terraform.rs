@@ -23,7 +23,7 @@ impl Terraform {
     pub fn find() -> Option<Self> {
         ["terraform", "tofu"].into_iter().find_map(|name| {
             let program = which::which(name).ok()?;
-            let out = process::run(&scrubbed(Cmd::new(&program, VERSION_LIMIT)).arg("version")).ok()?;
+            let out = process::run(&quiet(Cmd::new(&program, VERSION_LIMIT)).arg("version")).ok()?;
             let text = String::from_utf8_lossy(&out.stdout).into_owned();
             let version = text.lines().find_map(|line| line.split_once(" v"))?.1.trim().to_owned();
             Some(Self { program, name, version })
@@ -45,7 +45,7 @@ impl Terraform {
     /// # Errors
     /// When it cannot be run. A text that it refuses gives `Ok(Err(message))`.
     pub fn fmt(&self, text: &str) -> Result<Result<String, String>, ProcessError> {
-        let cmd = scrubbed(Cmd::new(&self.program, Duration::from_secs(60))).args(["fmt", "-no-color", "-"]);
+        let cmd = quiet(Cmd::new(&self.program, Duration::from_secs(60))).args(["fmt", "-no-color", "-"]);
         let out = process::run(&cmd.stdin(text))?;
         match String::from_utf8(out.stdout.clone()) {
             Ok(formatted) if out.success() => Ok(Ok(formatted)),
@@ -88,7 +88,8 @@ impl Terraform {
     /// # Errors
     /// When it cannot be run or runs past the limit.
     pub(super) fn plan(&self, dir: &Path, file: &Path, limit: Duration) -> Result<Output, ProcessError> {
-        let cmd = Cmd::new(&self.program, limit).args(["plan", "-input=false", "-lock=false", "-no-color"]);
+        let cmd =
+            Cmd::new(&self.program, limit).args(["plan", "-input=false", "-lock=false", "-no-color"]).with_all_env();
         let out = OsString::from_iter([OsStr::new("-out="), file.as_os_str()]);
         process::run(&quiet(cmd.arg(out).cwd(dir)))
     }
@@ -98,30 +99,19 @@ impl Terraform {
     /// # Errors
     /// When it cannot be run or runs past the limit.
     pub(super) fn show_plan(&self, dir: &Path, file: &Path, limit: Duration) -> Result<Output, ProcessError> {
-        process::run(&quiet(Cmd::new(&self.program, limit).args(["show", "-json", "-no-color"]).arg(file).cwd(dir)))
+        process::run(&quiet(
+            Cmd::new(&self.program, limit).args(["show", "-json", "-no-color"]).with_all_env().arg(file).cwd(dir),
+        ))
     }
 
     /// Runs a subcommand in a module's folder, with providers that are served, if any, in place of plugins.
     fn run(&self, dir: &Path, args: &[&str], served: Option<&Served>, limit: Duration) -> Result<Output, ProcessError> {
-        let cmd = offline(scrubbed(Cmd::new(&self.program, limit))).args(args).cwd(dir);
+        let cmd = offline(quiet(Cmd::new(&self.program, limit))).args(args).cwd(dir);
         process::run(&match served {
             Some(served) => cmd.env(served::VARIABLE, served.environment()),
             None => cmd,
         })
     }
-}
-
-/// Settings of terraform that are the user's to make for caulk as well; all other `TF_*` would change what it does.
-const KEPT: [&str; 2] = ["TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR"];
-
-/// As [`quiet`], and no arguments from the environment.
-fn scrubbed(mut cmd: Cmd) -> Cmd {
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("TF_") && !KEPT.iter().any(|kept| name == *kept) {
-            cmd = cmd.env_remove(name);
-        }
-    }
-    quiet(cmd)
 }
 
 /// No version check over the network, no questions, and no complaint of a configuration file that is not there.
@@ -138,7 +128,5 @@ fn offline(mut cmd: Cmd) -> Cmd {
     for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         cmd = cmd.env(name, "http://127.0.0.1:9");
     }
-    // Hosts that would go past it.
-    cmd = cmd.env_remove("no_proxy").env_remove("NO_PROXY");
     cmd.env("GIT_ALLOW_PROTOCOL", "none")
 }

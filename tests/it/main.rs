@@ -9,3 +9,4 @@ mod explore;
 mod fix;
 mod model;
 mod scanner;
+mod seal;

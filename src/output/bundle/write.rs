@@ -68,6 +68,14 @@ pub fn check_target(dir: &Path) -> Result<(), OutputError> {
     })
 }
 
+/// The folder that is written to when a bundle is: the one that holds it.
+///
+/// # Errors
+/// When the path cannot be followed.
+pub fn beside(dir: &Path) -> Result<PathBuf, OutputError> {
+    Ok(place(dir)?.parent().unwrap_or(Path::new("/")).to_owned())
+}
+
 /// The absolute path of the bundle; links are followed, so that the folder behind a link is replaced and not the link.
 fn place(dir: &Path) -> Result<PathBuf, OutputError> {
     let absolute = match dir.canonicalize() {

@@ -25,6 +25,7 @@ pub fn run(report: &RunReport) -> v1::Run {
         started: utc(report.started),
         seconds: millis(report.seconds),
         seed: report.seed,
+        seal: Some(report.seal.clone()),
         prompts_sha256: report.prompts_sha256.clone(),
         tools: report.tools.iter().map(|t| v1::Tool { name: t.name.clone(), version: t.version.clone() }).collect(),
         model: report.model.as_ref().map(|model| v1::Model {

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::seal::Seal;
+
 /// The number that stands in `version`.
 pub const VERSION: u32 = 1;
 
@@ -37,6 +39,9 @@ pub struct Run {
     pub seconds: f64,
     /// Seed of the sampling.
     pub seed: u64,
+    /// What held the run to unix sockets, and to writes where they have to be, or why nothing did; earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Seal>,
     /// SHA-256 over the prompt files.
     pub prompts_sha256: String,
     /// Tools that took part.
