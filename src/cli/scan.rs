@@ -1,6 +1,8 @@
 //! `caulk scan`: what Checkov finds, as a table, JSON or SARIF.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use crate::cache::Cache;
 use crate::exit::{ExitStatus, Failure};
@@ -61,8 +63,9 @@ pub enum Format {
 pub fn run(args: &ScanArgs, cache: &Cache, progress: &Progress) -> Result<ExitStatus, Failure> {
     let python =
         cache.checkov_python().ok_or_else(|| ScannerError::Missing { tool: Tool::Checkov, why: String::new() })?;
-    let _closed =
-        args.seal.close(&args.out.iter().filter_map(|file| file.parent()).chain([cache.root()]).collect::<Vec<_>>())?;
+    let out = args.out.as_deref().map(Target::of).transpose()?;
+    let folder = out.as_ref().and_then(Target::folder);
+    let _closed = args.seal.close(&folder.into_iter().chain([cache.root()]).collect::<Vec<_>>())?;
     let mut worker = CheckovWorker::start(&python)?;
     let (root, scope) = scope(&args.paths)?;
     let scan = {
@@ -89,10 +92,67 @@ pub fn run(args: &ScanArgs, cache: &Cache, progress: &Progress) -> Result<ExitSt
         Format::Sarif => pretty(&findings::sarif(Tool::Checkov, version, &found, &unreadable))?,
     };
     let mut printed = Printed::Whole;
-    match &args.out {
-        Some(file) => crate::cache::write_whole(file, text.as_bytes()).map_err(OutputError::io("write", file))?,
+    match out {
+        Some(target) => target.write(text.as_bytes())?,
         None => printed = print(&text)?,
     }
     let clean = found.is_empty() && unreadable.is_empty();
     Ok(printed.or(if clean { ExitStatus::Clean } else { ExitStatus::FindingsRemain }))
+}
+
+/// Where the findings are written to.
+enum Target {
+    /// A file, which is replaced whole.
+    File(PathBuf),
+    /// A device or a pipe, which stays what it is.
+    Other(PathBuf, File),
+}
+
+impl Target {
+    /// A link stands for what it leads to. What is no file is opened at once: later it may not be.
+    fn of(path: &Path) -> Result<Self, OutputError> {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        match std::fs::metadata(&path) {
+            Ok(found) if !found.is_file() && !found.is_dir() => {
+                let file = File::options().write(true).open(&path).map_err(OutputError::io("write", &path))?;
+                Ok(Self::Other(path, file))
+            }
+            _ => Ok(Self::File(path)),
+        }
+    }
+
+    /// The folder that is written to.
+    fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => path.parent(),
+            Self::Other(..) => None,
+        }
+    }
+
+    fn write(self, bytes: &[u8]) -> Result<(), OutputError> {
+        match self {
+            Self::File(path) => crate::cache::write_whole(&path, bytes).map_err(OutputError::io("write", &path)),
+            Self::Other(path, mut file) => file.write_all(bytes).map_err(OutputError::io("write", &path)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_stays_what_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let [file, link] = ["found.json", "link"].map(|name| dir.path().join(name));
+        std::fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        Target::of(&link).unwrap().write(b"new").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read(&file).unwrap(), b"new");
+        let null = Target::of(Path::new("/dev/null")).unwrap();
+        assert_eq!(null.folder(), None);
+        null.write(b"gone").unwrap();
+        assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+    }
 }
