@@ -49,8 +49,18 @@ pub fn run(args: &Args) -> Result<ExitStatus, Failure> {
     let choices: Vec<_> =
         changesets.iter().zip(fixes).map(|(changeset, fix)| Choice { changeset, includes: &fix.includes }).collect();
     let changeset = select(&choices, &all, &numbers)?;
-    let root = args.root.clone().or_else(|| bundle.root()).unwrap_or_else(|| Path::new(".").to_owned());
-    let _closed = args.seal.close(&[&root])?;
+    let told = args.root.clone().or_else(|| bundle.root());
+    let root = told.clone().unwrap_or_else(|| Path::new(".").to_owned());
+    // Where nobody says which folder it is, the working directory may be any.
+    if let (None, Some(file)) = (&told, changeset.files.keys().find(|file| !file.under(&root).exists())) {
+        let what = format!(
+            "{} does not say where the folder is that was scanned, and there is no {file} here",
+            args.bundle.display()
+        );
+        return Err(Failure::new(ExitStatus::Input, what).hint("--root names that folder"));
+    }
+    // A folder that is not there is told below, and not made.
+    let _closed = if root.is_dir() { args.seal.close(&[&root])? } else { None };
     let files = apply::write(&root, &changeset)?;
     let mut text = String::new();
     for file in &files {

@@ -150,8 +150,12 @@ fn write_out(args: &Args, report: &RunReport, progress: &Progress) -> Result<Exi
         }
     }
     let out = args.out.display();
+    let root = match output::bundle::finds_root(&report.root, &args.out) {
+        true => String::new(),
+        false => format!(" --root {}", report.root.display()),
+    };
     progress.line(&format!(
-        "bundle: {out} (`caulk bundle show {out} --diff` shows it, `caulk apply {out}` writes the fixes)"
+        "bundle: {out} (`caulk bundle show {out} --diff` shows it, `caulk apply {out}{root}` writes the fixes)"
     ));
     Ok(printed.or(report.exit_status()))
 }

@@ -500,3 +500,16 @@ fn bad_input_has_its_exit_code_and_writes_nothing() {
     assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
     assert!(stderr(&output).contains("caulk setup"), "{}", stderr(&output));
 }
+
+#[test]
+fn a_bundle_that_lies_elsewhere_is_told_where_to_apply() {
+    let (dir, elsewhere) = (module(), tempfile::tempdir().unwrap());
+    let module = dir.path().display().to_string();
+    let output = caulk(elsewhere.path(), &["fix", &module, "--model", "none"]);
+    assert!(stderr(&output).contains(&format!("`caulk apply caulk-out --root {module}`")), "{}", stderr(&output));
+    let output = caulk(elsewhere.path(), &["apply"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("there is no main.tf here"), "{}", stderr(&output));
+    let output = caulk(elsewhere.path(), &["apply", "--root", &module]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}

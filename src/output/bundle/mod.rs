@@ -15,7 +15,7 @@ mod write;
 
 pub use read::Bundle;
 pub use verify::problems;
-pub use write::{Written, beside, check_target, write};
+pub use write::{Written, beside, check_target, finds_root, write};
 
 use crate::outcome::RunReport;
 use crate::validate::VerifiedFix;

@@ -68,6 +68,11 @@ pub fn check_target(dir: &Path) -> Result<(), OutputError> {
     })
 }
 
+/// Whether `caulk apply` finds the scanned folder from the bundle at `dir`.
+pub fn finds_root(root: &Path, dir: &Path) -> bool {
+    place(dir).is_ok_and(|place| root_from_bundle(root, &place).is_some())
+}
+
 /// The folder that is written to when a bundle is: the one that holds it.
 ///
 /// # Errors
