@@ -18,7 +18,7 @@ use crate::seal;
 
 /// What children get of the environment, and all that begins with `LC_`. Tools read dozens of others (`CKV_*`, `TRIVY_*`,
 /// `TF_VAR_*`, `LOG_LEVEL`, …) that would change what they say.
-const KEPT_ENV: [&str; 12] = [
+const KEPT_ENV: [&str; 20] = [
     "PATH",
     "HOME",
     "USER",
@@ -31,6 +31,15 @@ const KEPT_ENV: [&str; 12] = [
     "DYLD_LIBRARY_PATH",
     "TF_CLI_CONFIG_FILE",
     "TF_PLUGIN_CACHE_DIR",
+    // What keeps several versions of Python or terraform finds the right one by these.
+    "PYENV_ROOT",
+    "PYENV_VERSION",
+    "ASDF_DIR",
+    "ASDF_DATA_DIR",
+    "MISE_DATA_DIR",
+    "TFENV_ROOT",
+    "TFENV_CONFIG_DIR",
+    "TFENV_TERRAFORM_VERSION",
 ];
 
 /// How often a wait looks at the clock and at the interrupt flag.

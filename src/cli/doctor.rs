@@ -39,12 +39,12 @@ pub enum Format {
 ///
 /// # Errors
 /// When the user interrupts, or the models' manifests cannot be read.
-pub fn run(args: &Args, cache: &Cache) -> Result<ExitStatus, Failure> {
+pub fn run(args: &Args, cache: impl FnOnce() -> Result<Cache, Failure>) -> Result<ExitStatus, Failure> {
     if let Some(outside) = &args.try_seal {
         let tried = tried(outside).map_err(|why| Failure::new(ExitStatus::Internal, why))?;
         return Ok(stdout::line(&tried)?.or(ExitStatus::Clean));
     }
-    let mut diagnosis = doctor::examine(cache)?;
+    let mut diagnosis = doctor::examine(&cache()?)?;
     diagnosis.checks.push(doctor::seal(try_seal()));
     let printed = stdout::line(&match args.format {
         Format::Text => diagnosis.text(),
@@ -63,6 +63,7 @@ fn tried(outside: &Path) -> Result<String, String> {
 /// Has a process of its own sealed, as a seal stays closed, and asks it what held.
 fn try_seal() -> Result<Tried, String> {
     let outside = tempfile::tempdir().map_err(|error| error.to_string())?;
+    std::fs::write(outside.path().join("kept"), "x").map_err(|error| error.to_string())?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let cmd = Cmd::new(program, LIMIT).args(["doctor", "--try-seal"]).arg(outside.path());
     let output = process::run(&cmd).map_err(|error| error.to_string())?;

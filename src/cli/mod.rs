@@ -82,7 +82,7 @@ pub fn run(cli: &Cli) -> Result<ExitStatus, Failure> {
     let cache = || Cache::open(cli.cache.as_deref()).map_err(Failure::from);
     match &cli.command {
         Command::Setup(args) => setup::run(args, &cache()?, &progress),
-        Command::Doctor(args) => doctor::run(args, &cache()?),
+        Command::Doctor(args) => doctor::run(args, cache),
         Command::Demo(args) => demo::run(args, &cache()?, &progress),
         Command::Scan(args) => scan::run(args, &cache()?, &progress),
         Command::Fix(args) => fix::run(args, &cache()?, &progress),

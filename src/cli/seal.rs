@@ -43,8 +43,8 @@ impl Options {
             return Ok(None);
         }
         let closed = seal::close(writable).map_err(|e| {
-            Failure::new(ExitStatus::Internal, format!("cannot seal the run: {e}"))
-                .hint("is the temporary folder full? TMPDIR names another")
+            Failure::new(ExitStatus::Usage, format!("cannot make the scratch folder of a sealed run: {e}"))
+                .hint("TMPDIR names a folder that is there, can be written to, and has room")
         })?;
         match why_open(&closed.seal).filter(|_| self.require_seal) {
             None => Ok(Some(closed)),

@@ -5,9 +5,11 @@
 //! copies. What is closed stays so until the process ends, for it and for all that it starts:
 //!
 //! - **Network.** A seccomp filter (Linux, `Documentation/userspace-api/seccomp_filter.rst`) refuses `socket` and `socketpair` of
-//!   every family but `AF_UNIX`, and `io_uring_setup`, through which sockets could be had as well.
-//! - **Writes.** Landlock (`Documentation/userspace-api/landlock.rst`) refuses to create, change, rename and remove files but
-//!   below the folders that are named. Processes that are started get the scratch folder alone.
+//!   every family but `AF_UNIX`, and what gets at sockets or at the rights of other processes in another way. Who answers on a
+//!   unix socket of the user's is not held.
+//! - **Writes.** Landlock (`Documentation/userspace-api/landlock.rst`) refuses to create, rename and remove files, and to change
+//!   what they hold, but below the folders that are named; modes, owners and times it leaves. Processes that are started get the
+//!   scratch folder alone, and devices that keep nothing.
 
 pub mod probe;
 
@@ -89,19 +91,20 @@ pub fn scratch() -> Option<&'static Path> {
 }
 
 /// Closes the seal for this process. To be called before it has threads that write: those that are there already can still do
-/// so. Temporary files are in the scratch folder from then on. `writable` may name what is not there yet: the nearest folder
-/// above it that is there may be written then.
+/// so. Temporary files are in the scratch folder from then on. Folders of `writable` that are not there are made: else a folder
+/// above them would have to be open.
 ///
 /// # Errors
 /// When there is no room for the scratch folder, or the seal is closed already.
 pub fn close(writable: &[&Path]) -> io::Result<Closed> {
     let around = std::env::temp_dir();
     let scratch = tempfile::Builder::new().prefix("caulk-").tempdir_in(&around)?;
-    let there = |path: &&Path| path.ancestors().find(|path| path.exists()).map(Path::to_owned);
-    // Where a relative path has nothing left, it is in the working directory.
-    let not_empty = |path: PathBuf| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path };
-    let folders = writable.iter().map(|path| there(path).map_or(PathBuf::from("."), not_empty));
-    let folders: Vec<PathBuf> = folders.chain([scratch.path().to_owned()]).collect();
+    // A file in the working directory has a folder without a name.
+    let folder = |path: &&Path| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_path_buf() };
+    for missing in writable.iter().map(folder).filter(|path| !path.exists()) {
+        std::fs::create_dir_all(missing)?;
+    }
+    let folders: Vec<PathBuf> = writable.iter().map(folder).chain([scratch.path().to_owned()]).collect();
     let seal = Seal { network: system::without_network(), writes: system::only_below(&folders, Some(&around)) };
     let current = Current { seal: seal.clone(), scratch: scratch.path().to_owned() };
     CURRENT.set(current).map_err(|_| io::Error::other("the process is sealed already"))?;
@@ -145,12 +148,15 @@ mod system {
 
     use super::Side;
 
-    /// What is written to without being changed.
-    const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/tty", "/dev/full"];
-    /// With these rights Landlock covers all ways to change a file, from Linux 6.2 on.
+    /// What keeps nothing that is written to it.
+    const DEVICES: [&str; 3] = ["/dev/null", "/dev/zero", "/dev/full"];
+    /// With these rights Landlock refuses to shorten files as well: from Linux 6.2 on.
     const RIGHTS: ABI = ABI::V3;
-    /// On x86-64, added to a call's number it calls the same by another convention (Linux, `arch/x86/include/uapi/asm/unistd.h`).
+    /// On x86-64, added to a call's number it calls the same by another convention; some calls have numbers of their own there
+    /// (Linux, `arch/x86/entry/syscalls/syscall_64.tbl`).
     const X32: i64 = 0x4000_0000;
+    const OF_X32: [(i64, i64); 3] =
+        [(libc::SYS_ioctl, 514), (libc::SYS_ptrace, 521), (libc::SYS_process_vm_writev, 540)];
 
     /// Refuses sockets for all threads, and for what they start.
     pub fn without_network() -> Side {
@@ -161,20 +167,31 @@ mod system {
     }
 
     fn refused() -> Result<BpfProgram, seccompiler::Error> {
-        let unix = u64::try_from(libc::AF_UNIX).unwrap_or_default();
-        let other_family = || -> Result<Vec<SeccompRule>, seccompiler::Error> {
-            let family = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, unix)?;
-            Ok(vec![SeccompRule::new(vec![family])?])
+        let rule = |argument: u8, op: SeccompCmpOp, value: u64| -> Result<SeccompRule, seccompiler::Error> {
+            Ok(SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)?])?)
         };
+        let unix = u64::try_from(libc::AF_UNIX).unwrap_or_default();
+        // Letters put into the terminal's input, which the user's shell would read when the run is over.
+        let typing = [libc::TIOCSTI, libc::TIOCLINUX];
+        let typing = typing.into_iter().map(|request| rule(1, SeccompCmpOp::Eq, u64::from(request as u32)));
         let mut rules = BTreeMap::from([
-            (libc::SYS_socket, other_family()?),
-            (libc::SYS_socketpair, other_family()?),
-            // Whatever its arguments are.
-            (libc::SYS_io_uring_setup, Vec::new()),
+            (libc::SYS_socket, vec![rule(0, SeccompCmpOp::Ne, unix)?]),
+            (libc::SYS_socketpair, vec![rule(0, SeccompCmpOp::Ne, unix)?]),
+            (libc::SYS_ioctl, typing.collect::<Result<Vec<_>, _>>()?),
         ]);
+        // Whatever their arguments are: sockets by a ring, a name asked for through the kernel, and hands in other processes.
+        let others = [
+            libc::SYS_io_uring_setup,
+            libc::SYS_request_key,
+            libc::SYS_pidfd_getfd,
+            libc::SYS_ptrace,
+            libc::SYS_process_vm_writev,
+        ];
+        rules.extend(others.map(|call| (call, Vec::new())));
         if cfg!(target_arch = "x86_64") {
-            let calls: Vec<i64> = rules.keys().copied().collect();
-            rules.extend(calls.into_iter().map(|call| (call | X32, Vec::new())));
+            let number = |call: i64| OF_X32.iter().find(|(own, _)| *own == call).map_or(call, |(_, of_x32)| *of_x32);
+            let calls: Vec<i64> = rules.keys().map(|call| number(*call) | X32).collect();
+            rules.extend(calls.into_iter().map(|call| (call, Vec::new())));
         }
         let errno = u32::try_from(libc::EPERM).unwrap_or_default();
         let arch = std::env::consts::ARCH.try_into()?;
@@ -187,10 +204,7 @@ mod system {
     pub fn only_below(folders: &[PathBuf], around: Option<&Path>) -> Side {
         match restricted(folders, around) {
             Ok(RulesetStatus::FullyEnforced) => Side { sealed: true, how: "Landlock".to_owned() },
-            Ok(RulesetStatus::PartiallyEnforced) => {
-                Side::open("the system's Landlock is too old to refuse all changes: Linux 6.2 or later does")
-            }
-            Ok(RulesetStatus::NotEnforced) => Side::open("the system has no Landlock: Linux 6.2 or later may have it"),
+            Ok(_) => Side::open("the system has no Landlock, or one older than that of Linux 6.2"),
             Err(error) => Side::open(format!("Landlock: {error}")),
         }
     }
@@ -198,18 +212,30 @@ mod system {
     fn restricted(folders: &[PathBuf], around: Option<&Path>) -> Result<RulesetStatus, Box<dyn std::error::Error>> {
         let rights = AccessFs::from_write(RIGHTS);
         let mut rules =
-            Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(rights)?.create()?;
+            Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(rights)?.create()?;
         for folder in folders {
             rules = rules.add_rule(beneath(folder, rights)?)?;
         }
         if let Some(around) = around {
             rules = rules.add_rule(beneath(around, AccessFs::RemoveDir.into())?)?;
+            // The model runs in this process alone.
+            for device in gpus() {
+                rules = rules.add_rule(beneath(device, AccessFs::WriteFile.into())?)?;
+            }
         }
         // A machine need not have them all.
         for device in DEVICES.iter().filter_map(|device| beneath(device, AccessFs::WriteFile.into()).ok()) {
             rules = rules.add_rule(device)?;
         }
         Ok(rules.restrict_self()?.ruleset)
+    }
+
+    /// The devices that CUDA opens to write to.
+    fn gpus() -> Vec<PathBuf> {
+        let entries = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+        let gpus = entries.filter(|_| cfg!(feature = "cuda")).map(|entry| entry.path());
+        gpus.filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"nvidia")))
+            .collect()
     }
 
     fn beneath(path: impl AsRef<Path>, rights: BitFlags<AccessFs>) -> Result<PathBeneath<PathFd>, PathFdError> {

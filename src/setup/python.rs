@@ -74,7 +74,7 @@ impl Python {
     /// Asks one interpreter what it is. The inner error says why it is not usable.
     fn probe(program: &Path) -> Result<Result<Self, String>, SetupError> {
         let shown = program.display();
-        let output = match process::run(&Cmd::new(program, PROBE_LIMIT).args(["-I", "-c", PROBE])) {
+        let output = match process::run(&Cmd::new(program, PROBE_LIMIT).with_all_env().args(["-I", "-c", PROBE])) {
             Ok(output) => output,
             Err(process::ProcessError::Interrupted) => return Err(process::ProcessError::Interrupted.into()),
             Err(error) => return Ok(Err(error.to_string())),
@@ -104,7 +104,7 @@ impl Python {
         if !self.venv {
             return Err(failed("its module venv or ensurepip is not installed".to_owned()));
         }
-        let cmd = Cmd::new(&self.program, PIP_LIMIT).args(["-I", "-m", "venv", "--clear"]).arg(dir);
+        let cmd = Cmd::new(&self.program, PIP_LIMIT).with_all_env().args(["-I", "-m", "venv", "--clear"]).arg(dir);
         let output = process::run(&cmd)?;
         if output.success() { Ok(()) } else { Err(failed(tail(&output))) }
     }

@@ -69,7 +69,10 @@ impl Scratch {
     /// # Errors
     /// When a file cannot be written.
     pub fn show(&self, tree: &SourceTree, shown: &SourceTree) -> io::Result<()> {
-        self.changed(tree, shown).try_for_each(|file| std::fs::write(file.path().under(self.root()), file.text()))
+        self.changed(tree, shown).try_for_each(|file| {
+            // Whole, and in a link's place: what the tools may write to must not lead out.
+            crate::cache::write_whole(&file.path().under(self.root()), file.text().as_bytes())
+        })
     }
 
     /// Whether the copy of a tree is another one than that of the tree that it shows so far.

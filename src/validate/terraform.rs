@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::process::{self, Cmd, Output, ProcessError};
+use crate::seal;
 
 use super::served::{self, Served};
 
@@ -127,6 +128,12 @@ fn quiet(cmd: Cmd) -> Cmd {
 fn offline(mut cmd: Cmd) -> Cmd {
     for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         cmd = cmd.env(name, "http://127.0.0.1:9");
+    }
+    // The user's own is not open to what a sealed run starts.
+    if let Some(plugins) = seal::scratch().map(|scratch| scratch.join("plugins"))
+        && std::fs::create_dir_all(&plugins).is_ok()
+    {
+        cmd = cmd.env("TF_PLUGIN_CACHE_DIR", plugins);
     }
     cmd.env("GIT_ALLOW_PROTOCOL", "none")
 }

@@ -59,6 +59,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 fn what_a_run_starts_writes_nowhere_else() {
     let place = Place::new();
     let seal = place.fix(&[]);
+    assert_eq!(seal["network"]["sealed"], cfg!(target_os = "linux"), "{seal}");
     // A machine may lack Landlock: the manifest says so then.
     assert_eq!(place.home.join("seen").exists(), seal["writes"]["sealed"] == false, "{seal}");
     assert_eq!(files(&place.scratch), Vec::<PathBuf>::new(), "what was started leaves nothing either");
@@ -82,8 +83,12 @@ fn doctor_tries_the_seal() {
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     let checks = told["checks"].as_array().unwrap();
     let seal = checks.iter().find(|check| check["name"] == "seal").expect("it is told");
-    // What the system says that it holds, it holds.
+    // What the system says that it holds, it holds; a run that has to be sealed is refused where it is not.
     assert_ne!(seal["state"], "broken", "{seal}");
+    let place = Place::new();
+    let output = common::caulk().current_dir(&place.module).args(["scan", "--require-seal"]).output().unwrap();
+    let code = if seal["state"] == "ok" { 1 } else { 4 };
+    assert_eq!(output.status.code(), Some(code), "{seal}: {output:?}");
 }
 
 #[test]
