@@ -2,7 +2,8 @@
 //!
 //! Every child gets its own process group, so that a timeout or Ctrl-C ends it with all that it started; standard
 //! input is never the terminal. Of the environment it gets what is named here alone: no tokens, no proxies, no settings of
-//! clouds. Where the process is sealed, so is the child, which may write to the scratch folder alone. [`run`] waits for a child's end, [`Service`] talks to one over its pipes line by line.
+//! clouds. Where the process is sealed, so is the child, which may write to the scratch folder alone. [`run`] waits for a
+//! child's end, [`Service`] talks to one over its pipes line by line.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -94,7 +95,7 @@ pub struct Cmd {
     program: PathBuf,
     args: Vec<OsString>,
     cwd: Option<PathBuf>,
-    envs: Vec<(OsString, Option<OsString>)>,
+    envs: Vec<(OsString, OsString)>,
     has_all_env: bool,
     stdin: Vec<u8>,
     timeout: Duration,
@@ -138,7 +139,7 @@ impl Cmd {
     /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.envs.push((key.as_ref().to_owned(), Some(value.as_ref().to_owned())));
+        self.envs.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -146,13 +147,6 @@ impl Cmd {
     #[must_use]
     pub fn with_all_env(mut self) -> Self {
         self.has_all_env = true;
-        self
-    }
-
-    /// Removes an environment variable.
-    #[must_use]
-    pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
-        self.envs.push((key.as_ref().to_owned(), None));
         self
     }
 
@@ -178,12 +172,7 @@ impl Cmd {
         if let Some(scratch) = seal::scratch() {
             command.env("TMPDIR", scratch);
         }
-        for (key, value) in &self.envs {
-            match value {
-                Some(value) => command.env(key, value),
-                None => command.env_remove(key),
-            };
-        }
+        command.envs(self.envs.iter().map(|(key, value)| (key, value)));
         seal::narrowed(|| command.spawn()).map_err(|source| ProcessError::Start { program: self.name(), source })
     }
 

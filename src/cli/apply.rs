@@ -52,7 +52,8 @@ pub fn run(args: &Args) -> Result<ExitStatus, Failure> {
     let told = args.root.clone().or_else(|| bundle.root());
     let root = told.clone().unwrap_or_else(|| Path::new(".").to_owned());
     // Where nobody says which folder it is, the working directory may be any.
-    if let (None, Some(file)) = (&told, changeset.files.keys().find(|file| !file.under(&root).exists())) {
+    let is_here = changeset.files.keys().any(|file| file.under(&root).exists());
+    if let (None, false, Some(file)) = (&told, is_here, changeset.files.keys().next()) {
         let what = format!(
             "{} does not say where the folder is that was scanned, and there is no {file} here",
             args.bundle.display()

@@ -45,7 +45,7 @@ pub struct Args {
 pub enum Format {
     /// Tables.
     Text,
-    /// One object, with a row for each case.
+    /// One JSON object; of cases, with a row for each.
     Json,
 }
 

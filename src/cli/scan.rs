@@ -109,7 +109,8 @@ enum Target {
 }
 
 impl Target {
-    /// A link stands for what it leads to. What is no file is opened at once: later it may not be.
+    /// A link stands for what it leads to. What is no file is opened at once, and the folder of a file is made: in a sealed run
+    /// they can be no longer.
     fn of(path: &Path) -> Result<Self, OutputError> {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         match std::fs::metadata(&path) {
@@ -117,7 +118,12 @@ impl Target {
                 let file = File::options().write(true).open(&path).map_err(OutputError::io("write", &path))?;
                 Ok(Self::Other(path, file))
             }
-            _ => Ok(Self::File(path)),
+            _ => {
+                let path = std::path::absolute(&path).map_err(OutputError::io("write", &path))?;
+                let folder = path.parent().unwrap_or(Path::new("/"));
+                std::fs::create_dir_all(folder).map_err(OutputError::io("create", folder))?;
+                Ok(Self::File(path))
+            }
         }
     }
 
@@ -149,6 +155,9 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).unwrap();
         Target::of(&link).unwrap().write(b"new").unwrap();
         assert!(link.is_symlink());
+        let new = dir.path().join("new/found.json");
+        Target::of(&new).unwrap().write(b"new").unwrap();
+        assert!(new.is_file());
         assert_eq!(std::fs::read(&file).unwrap(), b"new");
         let null = Target::of(Path::new("/dev/null")).unwrap();
         assert_eq!(null.folder(), None);

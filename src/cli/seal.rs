@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use crate::exit::{ExitStatus, Failure};
-use crate::seal::{self, Closed, Seal};
+use crate::seal::{self, Closed, Seal, SealError};
 
 /// Options about the seal.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Options {
-    /// Leave the network and the files to what the run starts (scanner, terraform) as they are for anybody
+    /// Leave sockets and files open to caulk and to what it starts (scanners, terraform), as far as they are to you
     #[arg(long, conflicts_with = "require_seal")]
     pub no_seal: bool,
     /// End with an error where the system cannot seal the run
@@ -32,7 +32,7 @@ impl Options {
         Ok(Self { no_seal: self.no_seal || plans, ..self })
     }
 
-    /// Closes the seal but for writes below `writable`, unless the user does not want it. It holds until the process ends; its
+    /// Closes the seal but for writes below the folders of `writable`, which are there, unless the user does not want it. It holds until the process ends; its
     /// scratch folder until what is given is dropped.
     ///
     /// # Errors
@@ -42,9 +42,10 @@ impl Options {
             seal::leave_open("--no-seal");
             return Ok(None);
         }
-        let closed = seal::close(writable).map_err(|e| {
-            Failure::new(ExitStatus::Usage, format!("cannot make the scratch folder of a sealed run: {e}"))
-                .hint("TMPDIR names a folder that is there, can be written to, and has room")
+        let closed = seal::close(writable).map_err(|error| match error {
+            SealError::Scratch { .. } => Failure::new(ExitStatus::Usage, error.to_string())
+                .hint("TMPDIR names a folder that is there, can be written to, and has room"),
+            SealError::Twice => Failure::new(ExitStatus::Internal, error.to_string()),
         })?;
         match why_open(&closed.seal).filter(|_| self.require_seal) {
             None => Ok(Some(closed)),

@@ -2,9 +2,9 @@
 //!
 //! In: the tokens so far, prompt and answer. Out: what stood behind the last place where the same few tokens stood before
 //! (inference with reference, <https://arxiv.org/abs/2304.04487>): answers repeat the block, the worked examples and answers
-//! that were refused. A draft costs a wider pass; each of its tokens is chosen as if it were not there, and
-//! the pass's output behind the first wrong guess is dropped. With the CPU's own kernels, which sum alike however many tokens a
-//! pass has, the answer is the same with and without; elsewhere sums may be rounded otherwise.
+//! that were refused. A draft costs a wider pass; each of its tokens is chosen as if it were not there, and the pass's output
+//! behind the first wrong guess is dropped. With the CPU's own kernels, which sum alike however many tokens a pass has, the
+//! answer is the same with and without; elsewhere sums may be rounded otherwise.
 
 /// Tokens that must have stood before, longest first.
 const MATCHED: [usize; 2] = [4, 2];

@@ -21,7 +21,7 @@ use crate::digest::hex;
 
 /// What a file begins with. Another number stands for another layout, or for kernels whose sums come out otherwise.
 const FORMAT: &[u8] = b"caulk prefix 2\n";
-/// Bytes of files that are kept, beside the latest.
+/// Bytes of the files that are kept; the latest is, however many it has.
 const KEPT: u64 = 1 << 30;
 /// From this age on a file that was not finished is one that a killed run left.
 const LEFT: Duration = Duration::from_secs(24 * 3600);
@@ -113,13 +113,12 @@ impl Prefixes {
             }
         }
         files.sort();
-        let (mut kept, mut latest) = (0, true);
-        for (_, size, path) in files.iter().rev() {
+        let mut kept = 0;
+        for (index, (_, size, path)) in files.iter().rev().enumerate() {
             kept += size;
-            if kept > KEPT && !latest {
+            if index > 0 && kept > KEPT {
                 std::fs::remove_file(path)?;
             }
-            latest = false;
         }
         Ok(())
     }

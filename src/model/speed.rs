@@ -144,7 +144,7 @@ impl Model {
         // What follows takes memory of its own.
         let peak_bytes = peak();
         told("the memory");
-        let bandwidth = bandwidth();
+        let bandwidth = bandwidth()?;
         let is_cpu = self.device().is_cpu();
         Ok(Speeds {
             device: device_name(self.device()),
@@ -163,7 +163,7 @@ impl Model {
             first_token_s: first_token.map(|seconds| self.load_seconds() + seconds),
             peak_bytes,
             bandwidth_gb_s: bandwidth / 1e9,
-            bandwidth_share: (is_cpu && bandwidth > 0.0).then(|| decode * self.bytes_per_token as f64 / bandwidth),
+            bandwidth_share: is_cpu.then(|| decode * self.bytes_per_token as f64 / bandwidth),
         })
     }
 
@@ -256,11 +256,11 @@ fn timed(work: impl FnOnce() -> Result<(), ModelError>) -> Result<f64, ModelErro
 }
 
 /// Bytes a second that all threads read together from such memory as holds the weights: the best of some rounds, as others may
-/// use it too. Nothing where there is no room.
-fn bandwidth() -> f64 {
+/// use it too.
+fn bandwidth() -> Result<f64, ModelError> {
     let words = READ / size_of::<u64>();
     let room = packed::Pages::new(READ).and_then(|pages| pages.array(words, words / 64, |_, _| Ok(()), |_, _| 1u64));
-    let Ok(room) = room else { return 0.0 };
+    let room = room.map_err(candle_core::Error::from)?;
     let share = room.len().div_ceil(rayon::current_num_threads());
     let round = |_| {
         let started = Instant::now();
@@ -269,7 +269,7 @@ fn bandwidth() -> f64 {
         assert_eq!(sum, room.len() as u64, "each word is read");
         READ as f64 / started.elapsed().as_secs_f64()
     };
-    (0..5).map(round).fold(0.0, f64::max)
+    Ok((0..5).map(round).fold(0.0, f64::max))
 }
 
 /// The most memory that this process had, bytes (Linux, proc_pid_status(5), `VmHWM`).

@@ -58,7 +58,8 @@ pub fn log(report: &RunReport) -> Result<String, OutputError> {
         "run",
         json!({
             "caulk": run.caulk, "root": run.root, "started": run.started, "seed": run.seed, "tools": run.tools,
-            "model": run.model, "seal": run.seal, "prompts_sha256": run.prompts_sha256, "base_sha256": base, "counts": run.counts,
+            "model": run.model, "seal": run.seal, "prompts_sha256": run.prompts_sha256, "base_sha256": base,
+            "counts": run.counts,
         }),
     )?;
     let mut told = BTreeSet::new();

@@ -42,16 +42,11 @@ impl Side {
     fn open(why: impl Into<String>) -> Self {
         Self { sealed: false, how: why.into() }
     }
-
-    /// In words.
-    pub fn text(&self) -> String {
-        format!("{} ({})", if self.sealed { "sealed" } else { "open" }, self.how)
-    }
 }
 
 impl Seal {
     /// One that nobody closed.
-    pub fn open(why: &str) -> Self {
+    fn open(why: &str) -> Self {
         Self { network: Side::open(why), writes: Side::open(why) }
     }
 }
@@ -85,32 +80,41 @@ pub fn leave_open(why: &'static str) {
     let _ = LEFT_OPEN.set(why);
 }
 
-/// The folder that processes which are started may write to; `None` where they are not held to one.
+/// The folder for temporary files of a run with a seal, whether or not the system holds to it what is started.
 pub fn scratch() -> Option<&'static Path> {
     CURRENT.get().map(|current| current.scratch.as_path())
 }
 
+/// A seal that cannot be closed.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// There is no place for temporary files.
+    #[error("cannot make a scratch folder in {}: {source}", .around.display())]
+    Scratch {
+        /// Where it was to be.
+        around: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is closed already, for other folders.
+    #[error("the process is sealed already")]
+    Twice,
+}
+
 /// Closes the seal for this process. To be called before it has threads that write: those that are there already can still do
-/// so. Temporary files are in the scratch folder from then on. Folders of `writable` that are not there are made: else a folder
-/// above them would have to be open.
+/// so. Temporary files are in the scratch folder from then on. The folders of `writable` have to be there.
 ///
 /// # Errors
 /// When there is no room for the scratch folder, or the seal is closed already.
-pub fn close(writable: &[&Path]) -> io::Result<Closed> {
+pub fn close(writable: &[&Path]) -> Result<Closed, SealError> {
     let around = std::env::temp_dir();
-    let scratch = tempfile::Builder::new().prefix("caulk-").tempdir_in(&around)?;
-    // A file in the working directory has a folder without a name.
-    let folder = |path: &&Path| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_path_buf() };
-    for missing in writable.iter().map(folder).filter(|path| !path.exists()) {
-        std::fs::create_dir_all(missing)?;
-    }
-    let folders: Vec<PathBuf> = writable.iter().map(folder).chain([scratch.path().to_owned()]).collect();
+    let scratch = tempfile::Builder::new().prefix("caulk-").tempdir_in(&around);
+    let scratch = scratch.map_err(|source| SealError::Scratch { around: around.clone(), source })?;
+    tempfile::env::override_temp_dir(scratch.path()).map_err(|_| SealError::Twice)?;
+    let folders: Vec<&Path> = writable.iter().copied().chain([scratch.path()]).collect();
     let seal = Seal { network: system::without_network(), writes: system::only_below(&folders, Some(&around)) };
     let current = Current { seal: seal.clone(), scratch: scratch.path().to_owned() };
-    CURRENT.set(current).map_err(|_| io::Error::other("the process is sealed already"))?;
-    if tempfile::env::override_temp_dir(scratch.path()).is_err() {
-        return Err(io::Error::other("temporary files have a folder of their own already"));
-    }
+    CURRENT.set(current).map_err(|_| SealError::Twice)?;
     Ok(Closed { seal, _scratch: scratch })
 }
 
@@ -125,10 +129,10 @@ pub fn narrowed<T: Send>(start: impl FnOnce() -> io::Result<T> + Send) -> io::Re
         return start();
     }
     std::thread::scope(|scope| {
-        let held = scope.spawn(|| match system::only_below(std::slice::from_ref(scratch), None) {
+        let held = std::thread::Builder::new().spawn_scoped(scope, || match system::only_below(&[scratch], None) {
             Side { sealed: true, .. } => start(),
-            Side { how, .. } => Err(io::Error::other(format!("what is started cannot be sealed: {how}"))),
-        });
+            Side { how, .. } => Err(io::Error::other(format!("it cannot be sealed ({how}); --no-seal leaves it open"))),
+        })?;
         held.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
@@ -201,7 +205,7 @@ mod system {
 
     /// Refuses changes but below these folders, for this thread, and for what it starts. Empty folders may be removed below
     /// `around` as well: the scratch folder goes at the end.
-    pub fn only_below(folders: &[PathBuf], around: Option<&Path>) -> Side {
+    pub fn only_below(folders: &[&Path], around: Option<&Path>) -> Side {
         match restricted(folders, around) {
             Ok(RulesetStatus::FullyEnforced) => Side { sealed: true, how: "Landlock".to_owned() },
             Ok(_) => Side::open("the system has no Landlock, or one older than that of Linux 6.2"),
@@ -209,7 +213,7 @@ mod system {
         }
     }
 
-    fn restricted(folders: &[PathBuf], around: Option<&Path>) -> Result<RulesetStatus, Box<dyn std::error::Error>> {
+    fn restricted(folders: &[&Path], around: Option<&Path>) -> Result<RulesetStatus, Box<dyn std::error::Error>> {
         let rights = AccessFs::from_write(RIGHTS);
         let mut rules =
             Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(rights)?.create()?;
@@ -245,7 +249,7 @@ mod system {
 
 #[cfg(not(target_os = "linux"))]
 mod system {
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use super::Side;
 
@@ -255,7 +259,7 @@ mod system {
         Side::open(WHY)
     }
 
-    pub fn only_below(_: &[PathBuf], _: Option<&Path>) -> Side {
+    pub fn only_below(_: &[&Path], _: Option<&Path>) -> Side {
         Side::open(WHY)
     }
 }

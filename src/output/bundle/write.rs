@@ -36,8 +36,7 @@ pub fn write(report: &RunReport, dir: &Path) -> Result<Written, OutputError> {
     let place = place(dir)?;
     let replaces = check_free(&place)?;
     let files = contents(report, &place)?;
-    let parent = place.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(parent).map_err(OutputError::io("create", parent))?;
+    let parent = &beside(dir)?;
     // 0777 less the umask, as `mkdir` has it: TempDir's own 0700 would shut others out of the bundle.
     let staged = tempfile::Builder::new()
         .prefix(".caulk-out-")
@@ -59,7 +58,7 @@ pub fn write(report: &RunReport, dir: &Path) -> Result<Written, OutputError> {
 pub fn check_target(dir: &Path) -> Result<(), OutputError> {
     let place = place(dir)?;
     check_free(&place)?;
-    // The nearest folder that is there already: nothing is made before there is something to write.
+    // The nearest folder that is there already: nothing is made by asking.
     let parent = place.ancestors().skip(1).find(|parent| parent.is_dir()).unwrap_or(Path::new("/"));
     tempfile::tempdir_in(parent).map(drop).map_err(|source| OutputError::Unwritable {
         dir: dir.to_owned(),
@@ -73,12 +72,16 @@ pub fn finds_root(root: &Path, dir: &Path) -> bool {
     place(dir).is_ok_and(|place| root_from_bundle(root, &place).is_some())
 }
 
-/// The folder that is written to when a bundle is: the one that holds it.
+/// The folder that is written to when a bundle is: the one that holds it. It is made where it is not there, as a folder above it
+/// would have to be open to a sealed run else.
 ///
 /// # Errors
-/// When the path cannot be followed.
+/// When it cannot be made.
 pub fn beside(dir: &Path) -> Result<PathBuf, OutputError> {
-    Ok(place(dir)?.parent().unwrap_or(Path::new("/")).to_owned())
+    let place = place(dir)?;
+    let parent = place.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent).map_err(OutputError::io("create", parent))?;
+    Ok(parent.to_owned())
 }
 
 /// The absolute path of the bundle; links are followed, so that the folder behind a link is replaced and not the link.
